@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import shlex
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,7 +53,7 @@ class RecordingCursor(psycopg.Cursor[Any]):
         try:
             super().execute(*args, **kwargs)
         except psycopg.Error as error:
-            errors_seen.record(error.sqlstate, error.diag.message_primary)
+            errors_seen.record(error.sqlstate, error.diag.message_primary, error.diag.context)
             raise
         return self
 
@@ -64,6 +65,7 @@ class Cluster:
     directory: Path
     port: int = PORT
     hba: str = "trust"
+    pg_config: str | None = None  # of another server installation; see copy_server
     server_user: str | None = field(default="postgres" if os.geteuid() == 0 else None)
 
     @property
@@ -73,7 +75,8 @@ class Cluster:
     def tool(self, action: str, *args: str) -> None:
         """Run tools/cluster on this cluster; its message is the error's."""
         command = [str(ROOT / "tools/cluster"), action, str(self.directory), *args]
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        env = {**os.environ, **({"PG_CONFIG": self.pg_config} if self.pg_config else {})}
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, env=env)
         if done.returncode:
             raise RuntimeError(f"{shlex.join(command)}: {done.stdout}{done.stderr}")
 
@@ -164,10 +167,15 @@ def install_extensions(connection: psycopg.Connection[Any]) -> None:
         connection.execute("create extension hypopg")
 
 
-def new_cluster(hba: str = "trust", conf: Mapping[str, str] | None = None, ident: str | None = None) -> Cluster:
+def new_cluster(
+    hba: str = "trust",
+    conf: Mapping[str, str] | None = None,
+    ident: str | None = None,
+    pg_config: str | None = None,
+) -> Cluster:
     """Make and start a cluster in a folder of its own. ``hba``: trust, stock, or the lines of a file."""
     directory = Path(tempfile.mkdtemp(prefix="pg_architect-test.", dir="/var/tmp"))
-    cluster = Cluster(directory, hba=hba)
+    cluster = Cluster(directory, hba=hba, pg_config=pg_config)
     try:
         cluster.start(conf, ident=ident)
     except BaseException:
@@ -187,3 +195,29 @@ def pg_config(what: str) -> str:
         done = subprocess.run([program.stdout.strip(), what], capture_output=True, text=True, check=True)
         _pg_config[what] = done.stdout.strip()
     return _pg_config[what]
+
+
+def copy_server(target: Path) -> str:
+    """Copy the server installation without pg_architect, so that a test can install another one; its pg_config.
+
+    PostgreSQL finds its libraries and scripts relative to its program, so that links do for all but the programs.
+    """
+    root = target.absolute()
+    for option, ours in (("--bindir", ""), ("--pkglibdir", "pg_architect"), ("--sharedir", "extension")):
+        source = Path(pg_config(option))
+        _link(source, root / source.relative_to("/"), skip=ours, copy=option == "--bindir")
+    extension = Path(pg_config("--sharedir")) / "extension"
+    _link(extension, root / extension.relative_to("/"), skip="pg_architect", copy=False)
+    root.chmod(0o755)
+    return str(root / Path(pg_config("--bindir")).relative_to("/") / "pg_config")
+
+
+def _link(source: Path, target: Path, *, skip: str, copy: bool) -> None:
+    target.mkdir(parents=True)
+    for entry in source.iterdir():
+        if skip and (entry.name == skip or entry.name.startswith((f"{skip}-", f"{skip}."))):
+            continue
+        if copy:
+            shutil.copy2(entry, target / entry.name)
+        else:
+            (target / entry.name).symlink_to(entry)

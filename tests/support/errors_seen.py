@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import re
 
-# "42501: pg_architect: …", also inside an SPI error.
+# Raised in Python: the message says so, also inside an SPI error. Raised in PL/pgSQL: the context does.
 _PREFIX = re.compile(r"^(?:spiexceptions\.\w+: )?pg_architect: ")
+_RAISE = re.compile(r"^(?:CONTEXT:  )?PL/pgSQL function (?:architect\.|inline_code_block ).* at RAISE", re.MULTILINE)
 _PSQL = re.compile(r"^(?:psql:\S+ )?ERROR:  ([0-9A-Z]{5}): (.*)$", re.MULTILINE)
 
 seen: set[str] = set()
 
 
 def template(message: str) -> str:
-    """The message without what differs from run to run: quoted names, numbers."""
+    """The message without what differs from run to run: quoted names and literals, numbers."""
     message = re.sub(r'"(?:[^"]|"")*"', '"…"', message)
-    return re.sub(r"\b\d+(?:\.\d+)*\b", "N", message)
+    message = re.sub(r"(?<!\w)'(?:[^']|'')*'", "'…'", message)
+    return re.sub(r"\b\d+(?:\.\d+)*", "N", message)
 
 
-def record(sqlstate: str | None, message: str | None) -> None:
+def record(sqlstate: str | None, message: str | None, context: str | None) -> None:
     """Note an error if it is one of ours."""
-    if sqlstate and message and _PREFIX.match(message):
-        seen.add(f"{sqlstate} {template(_PREFIX.sub('', message))}")
+    if sqlstate and message and (_PREFIX.match(message) or _RAISE.search(context or "")):
+        seen.add(f"{sqlstate} {template(_PREFIX.sub('', message.splitlines()[0]))}")
 
 
 def record_psql(stderr: str) -> None:
     """Note the errors in what psql printed with VERBOSITY=verbose."""
-    for sqlstate, message in _PSQL.findall(stderr):
-        record(sqlstate, message)
+    found = list(_PSQL.finditer(stderr))
+    for match, following in zip(found, [*found[1:], None], strict=True):
+        context = stderr[match.end() : following.start() if following else None]
+        record(match[1], match[2], context)

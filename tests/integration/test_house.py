@@ -1,0 +1,176 @@
+"""Rules about the catalogue and the code that no single feature's test would notice."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from support.cluster import ROOT, Cluster, pg_config
+
+PACKAGE = ROOT / "plpython/pg_architect"
+VERSION = next(
+    line.split("'")[1]
+    for line in (ROOT / "pg_architect.control").read_text().splitlines()
+    if line.startswith("default_version")
+)
+LOAD = (
+    f'api = GD.get("pg_architect {VERSION}") or plpy.execute("select architect._load()") '
+    f'and GD["pg_architect {VERSION}"]'
+)
+
+
+def test_python_bodies_are_load_and_call(cluster: Cluster, database: str) -> None:
+    with cluster.connect(database) as connection:
+        bodies = connection.execute(
+            "select p.oid::regprocedure::text, prosrc from pg_proc as p join pg_language as l on l.oid = prolang"
+            " where pronamespace = 'architect'::regnamespace and lanname = 'plpython3u' and proname <> '_load'"
+        ).fetchall()
+    assert bodies
+    wrong = []
+    for name, source in bodies:
+        lines = source.strip().splitlines()
+        if len(lines) != 2 or lines[0] != LOAD or not lines[1].startswith(("return api.", "api.")):
+            wrong.append(name)
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "exceptions"),
+    [
+        # Below PostgreSQL 17 a parallel-safe PL/Python function that enters SPI breaks the session's later ones.
+        ("lanname = 'plpython3u' and proparallel <> 'u'", "parallel unsafe"),
+        ("obj_description(p.oid, 'pg_proc') is null", "commented"),
+        # A procedure that commits may not have a SET clause: it sets the path inside.
+        (
+            "prokind <> 'p' and not coalesce('search_path=pg_catalog, pg_temp' = any (proconfig), false)",
+            "with a pinned search path",
+        ),
+        ("proowner <> 'architect_owner'::regrole and not prosecdef and proname <> '_load'", "owned by architect_owner"),
+        ("prokind = 'p' and prosecdef", "no definer where it may commit"),
+    ],
+)
+def test_functions_are(cluster: Cluster, database: str, rule: str, exceptions: str) -> None:
+    with cluster.connect(database) as connection:
+        wrong = connection.execute(
+            "select p.oid::regprocedure::text from pg_proc as p join pg_language as l on l.oid = prolang"
+            f" where pronamespace = 'architect'::regnamespace and {rule} order by 1"
+        ).fetchall()
+    assert [name for (name,) in wrong] == [], f"not {exceptions}"
+
+
+def test_relations_are_commented(cluster: Cluster, database: str) -> None:
+    with cluster.connect(database) as connection:
+        wrong = connection.execute(
+            "select oid::regclass::text from pg_class where relnamespace = 'architect'::regnamespace"
+            " and relkind in ('r', 'p', 'v', 'm') and obj_description(oid, 'pg_class') is null order by 1"
+        ).fetchall()
+    assert wrong == []
+
+
+def test_views_run_with_the_rights_of_who_asks(cluster: Cluster, database: str) -> None:
+    with cluster.connect(database) as connection:
+        wrong = connection.execute(
+            "select oid::regclass::text from pg_class where relnamespace = 'architect'::regnamespace and relkind = 'v'"
+            " and not coalesce('security_invoker=true' = any (reloptions), false) order by 1"
+        ).fetchall()
+    assert wrong == []
+
+
+def test_every_table_is_dumped(cluster: Cluster, database: str) -> None:
+    """Tables of an extension are left out of a dump, with their identity sequences, unless it says otherwise."""
+    with cluster.connect(database) as connection:
+        wrong = connection.execute(
+            "select c.oid::regclass::text from pg_class as c, pg_extension as e"
+            " where e.extname = 'pg_architect' and relnamespace = 'architect'::regnamespace"
+            " and relkind in ('r', 'p', 'S') and not c.oid = any (coalesce(extconfig, '{}')) order by 1"
+        ).fetchall()
+    assert wrong == []
+
+
+def test_public_gets_nothing(cluster: Cluster, database: str) -> None:
+    """Not even EXECUTE, which every new function gives to PUBLIC unless it is revoked."""
+    with cluster.connect(database) as connection:
+        wrong = connection.execute(
+            "select oid::regprocedure::text from pg_proc where pronamespace = 'architect'::regnamespace"
+            " and (proacl is null or exists (select from aclexplode(proacl) where grantee = 0))"
+            " union all select oid::regclass::text from pg_class where relnamespace = 'architect'::regnamespace"
+            " and exists (select from aclexplode(relacl) where grantee = 0)"
+            " union all select nspname from pg_namespace where nspname = 'architect'"
+            " and exists (select from aclexplode(nspacl) where grantee = 0)"
+        ).fetchall()
+    assert wrong == []
+
+
+def test_missing_python_tree_says_what_to_do(cluster: Cluster, database: str) -> None:
+    """As on a standby that nobody installed the package on."""
+    text = f"""
+        do $$
+        begin
+            execute (select replace(pg_get_functiondef('architect._load()'::regprocedure), '{VERSION}', '0.0.0'));
+        end $$;
+        select architect._load();
+    """
+    found = cluster.psql(database, text)
+    assert found.rc != 0
+    assert "58P01" in found.stderr
+    assert "the Python code of version 0.0.0 is not installed" in found.stderr
+    assert "HINT:  Install the same version" in found.stderr
+
+
+def test_loading_imports_no_third_party_module() -> None:
+    """A server backend pays for pglast and psycopg when it uses them, not before."""
+    program = f"import sys; sys.path.insert(0, {str(PACKAGE.parent)!r}); import pg_architect.api; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-ISc", program], capture_output=True, text=True, check=True)
+    names = {name.partition(".")[0] for name in done.stdout.split()}
+    assert names - sys.stdlib_module_names - {"pg_architect", "__main__"} == set()
+
+
+def test_third_party_imports_stay_where_they_belong() -> None:
+    """plpy in core/db.py only; pglast in one module, because it needs RTLD_DEEPBIND (else the server crashes)."""
+    importers: dict[str, set[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        for name in imported(path):
+            importers.setdefault(name, set()).add(str(path.relative_to(PACKAGE)))
+    assert importers.get("plpy", set()) <= {"core/db.py"}
+    assert len(importers.get("pglast", set())) <= 1, importers["pglast"]
+    assert not {"scipy", "sklearn", "pandas", "torch"} & importers.keys()
+
+
+def imported(path: Path) -> set[str]:
+    """Top-level names of what a file imports anywhere."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def test_released_scripts_are_frozen() -> None:
+    """A released script never changes: users have run it."""
+    for line in (ROOT / "extension/frozen.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            digest, name = line.split()
+            assert hashlib.sha256((ROOT / "extension" / name.lstrip("*")).read_bytes()).hexdigest() == digest, name
+
+
+def test_installed_files_are_readable_by_all() -> None:
+    home = Path(pg_config("--pkglibdir")) / "pg_architect"
+    owner = home.stat().st_uid
+    for path in (home, *home.rglob("*")):
+        status = path.stat()
+        assert status.st_uid == owner
+        assert status.st_mode & 0o022 == 0, f"{path} is writable by others"
+        assert status.st_mode & 0o004, f"{path} is not readable by all"
+
+
+def test_the_build_names_no_index() -> None:
+    """Registries are the machine's own settings, never ours."""
+    for name in ("plpython/requirements.lock", "tests/requirements.lock"):
+        assert "://" not in (ROOT / name).read_text(), name

@@ -1,0 +1,150 @@
+"""An upgrade ends where a fresh installation ends, and a running session gets the new code.
+
+The next version is made up: this tree with one more migration. Both are installed in a private copy of the server.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support import catalogue
+from support.cluster import ROOT, Cluster, copy_server, new_cluster
+
+CURRENT = re.search(r"default_version = '(.*)'", (ROOT / "pg_architect.control").read_text())[1]  # type: ignore[index]
+NEXT = "999.0.0"
+
+ANSWER = """
+create or replace function architect.synthetic_answer() returns int
+language plpython3u volatile parallel unsafe set search_path = pg_catalog, pg_temp as $python$
+LOAD
+return api.run(plpy, "synthetic", "answer")
+$python$;
+comment on function architect.synthetic_answer() is 'For tests.';
+""".replace(
+    "LOAD",
+    'api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") '
+    'and GD["pg_architect @EXTVERSION@"]',
+)
+FIRST_MIGRATION = """
+create table architect.synthetic (id int generated always as identity primary key, gone int);
+comment on table architect.synthetic is 'For tests.';
+create function architect.synthetic_gone() returns int language sql immutable parallel unsafe
+set search_path = pg_catalog, pg_temp return 1;
+"""
+NEXT_MIGRATION = """
+alter table architect.synthetic add column added text not null default 'x' check (added <> ''), drop column gone;
+create table architect.synthetic_child (id int primary key references architect.synthetic);
+comment on table architect.synthetic_child is 'For tests.';
+drop function architect.synthetic_gone();
+"""
+
+
+@pytest.fixture(scope="module")
+def two_versions() -> Iterator[Cluster]:
+    """A cluster whose server has two versions of the extension installed."""
+    directory = Path(tempfile.mkdtemp(prefix="pg_architect-upgrade.", dir="/var/tmp"))
+    cluster = None
+    try:
+        pg_config = copy_server(directory)
+        tree = copy_tree(directory / "tree")
+        write(tree / f"migrations/{CURRENT}/999_core_synthetic.sql", FIRST_MIGRATION)
+        write(tree / "sql/core/synthetic.sql", ANSWER)
+        install(tree, pg_config, answer=1)
+        write(tree / f"migrations/{NEXT}/010_core_synthetic.sql", NEXT_MIGRATION)
+        control = tree / "pg_architect.control"
+        control.write_text(control.read_text().replace(f"'{CURRENT}'", f"'{NEXT}'"))
+        install(tree, pg_config, answer=2)
+        cluster = new_cluster(pg_config=pg_config)
+        yield cluster
+    finally:
+        if cluster:
+            cluster.remove()
+        shutil.rmtree(directory)
+
+
+def copy_tree(target: Path) -> Path:
+    for name in ("Makefile", "pgxs.mk", "pg_architect.control", "tools", "sql", "migrations", "plpython", "build"):
+        source = ROOT / name
+        if source.is_dir():
+            skip = shutil.ignore_patterns("venv", "__pycache__", "*.sql.part")
+            shutil.copytree(source, target / name, ignore=skip)
+        else:
+            target.mkdir(exist_ok=True)
+            shutil.copy2(source, target / name)
+    return target
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+def install(tree: Path, pg_config: str, *, answer: int) -> None:
+    write(tree / "plpython/pg_architect/synthetic.py", f"def answer(db):\n    return {answer}\n")
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    command = ["make", "-s", "install", f"PG_CONFIG={pg_config}"]
+    done = subprocess.run(command, cwd=tree, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def everything(cluster: Cluster, database: str) -> list[str]:
+    queries = (catalogue.OBJECTS, catalogue.PRIVILEGES, catalogue.SCHEMA, catalogue.BODIES)
+    with cluster.connect(database) as connection:
+        return [line for query in queries for line in catalogue.lines(connection, query)]
+
+
+def test_upgrade_ends_like_a_fresh_installation(two_versions: Cluster) -> None:
+    with two_versions.database("template1") as fresh, two_versions.database("template1") as upgraded:
+        with two_versions.connect(fresh) as connection:
+            connection.execute("create extension pg_architect cascade")
+        with two_versions.connect(upgraded) as connection:
+            connection.execute(f"create extension pg_architect version '{CURRENT}' cascade")
+            before = everything(two_versions, upgraded)
+            connection.execute("alter extension pg_architect update")
+        after = everything(two_versions, upgraded)
+        assert any("synthetic_child" in line for line in after)
+        assert after != before
+        assert after == everything(two_versions, fresh)
+
+
+def test_a_session_gets_the_new_code(two_versions: Cluster) -> None:
+    with two_versions.database("template1") as name, two_versions.connect(name) as connection:
+        connection.execute(f"create extension pg_architect version '{CURRENT}' cascade")
+        question = "select architect.synthetic_answer()"
+        assert connection.execute(question).fetchone() == (1,)
+        connection.execute("alter extension pg_architect update")
+        assert connection.execute(question).fetchone() == (2,)
+        paths = connection.execute(
+            "create function pg_temp.paths() returns text[] language plpython3u"
+            " as $$import sys; return [p for p in sys.path if 'pg_architect' in p]$$; select pg_temp.paths()"
+        )
+        paths.nextset()
+        ours = paths.fetchone()
+        assert ours is not None
+        assert [Path(path).name.partition("-")[0] for path in ours[0]] == [NEXT, "deps"]
+
+
+def test_updating_twice_changes_nothing(two_versions: Cluster) -> None:
+    with two_versions.database("template1") as name:
+        with two_versions.connect(name) as connection:
+            connection.execute("create extension pg_architect cascade")
+            before = everything(two_versions, name)
+            connection.execute("alter extension pg_architect update")
+        assert everything(two_versions, name) == before
+
+
+def test_install_honours_destdir(tmp_path: Path) -> None:
+    env = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    command = ["make", "-s", "install", f"DESTDIR={tmp_path}"]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    names = {path.name for path in tmp_path.rglob("*")}
+    assert {"pg_architect.control", f"pg_architect--{CURRENT}.sql", "deps.txt", "api.py"} <= names
