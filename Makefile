@@ -41,8 +41,8 @@ setup:
 	@tools/setup
 
 install: $(SCRIPTS)
-	@$(PGXS_MAKE) install
-	@tools/install-python $(VERSION)
+	@{ $(PGXS_MAKE) install && tools/install-python $(VERSION); } || \
+		{ [ `id -u` -eq 0 ] || echo 'install: if permission was denied, run   sudo make install' >&2; exit 1; }
 
 uninstall:
 	@$(PGXS_MAKE) uninstall
@@ -78,5 +78,4 @@ demo-stop:
 	@demo/stop
 
 clean:
-	rm -rf build
-	git clean -qfX extension
+	rm -rf build $(filter-out $(RELEASED),$(SCRIPTS))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from support.cluster import ROOT, Cluster, pg_config
+from support.cluster import ROOT, WITH_CRON, Cluster, pg_config
 
 PACKAGE = ROOT / "plpython/pg_architect"
 VERSION = next(
@@ -174,3 +177,32 @@ def test_the_build_names_no_index() -> None:
     """Registries are the machine's own settings, never ours."""
     for name in ("plpython/requirements.lock", "tests/requirements.lock"):
         assert "://" not in (ROOT / name).read_text(), name
+
+
+def test_cluster_tool(tmp_path: Path) -> None:
+    """tools/cluster leaves the machine's own server and other people's folders alone, and stops as often as asked."""
+
+    def tool(*args: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([str(ROOT / "tools/cluster"), *args], capture_output=True, text=True)
+
+    assert "5432" in tool("start", str(tmp_path / "new"), "--port", "5432").stderr
+    (tmp_path / "precious").write_text("mine")
+    assert "not empty" in tool("start", str(tmp_path)).stderr
+    assert "no cluster of ours" in tool("remove", str(tmp_path)).stderr
+    assert tool("stop", str(tmp_path)).returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="peer authentication needs a second OS user")
+def test_stock_cluster_with_cron(cluster_factory: Callable[..., Cluster]) -> None:
+    """Debian's own pg_hba.conf: the server's OS user is the superuser, everybody else is refused."""
+    stock = cluster_factory(hba="stock", conf=WITH_CRON)
+    done = stock.psql("postgres", "create extension pg_cron; select current_user, count(*) from cron.job;")
+    assert (done.rc, done.stdout) == (0, "postgres|0\n"), done.stderr
+    with pytest.raises(psycopg.OperationalError, match="Peer authentication failed"):
+        stock.connect()
+    stock.tool("kill")
+    stock.tool("start")  # with the settings it had
+    assert stock.psql("postgres", "show cron.use_background_workers").stdout == "on\n"
+    stock.tool("stop")
+    stock.tool("stop")

@@ -28,6 +28,6 @@ def record(sqlstate: str | None, message: str | None, context: str | None) -> No
 def record_psql(stderr: str) -> None:
     """Note the errors in what psql printed with VERBOSITY=verbose."""
     found = list(_PSQL.finditer(stderr))
-    for match, following in zip(found, [*found[1:], None], strict=True):
-        context = stderr[match.end() : following.start() if following else None]
-        record(match[1], match[2], context)
+    ends = [match.start() for match in found[1:]] + [len(stderr)]
+    for match, end in zip(found, ends, strict=True):
+        record(match[1], match[2], context=stderr[match.end() : end])
