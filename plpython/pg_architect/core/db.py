@@ -1,0 +1,214 @@
+"""The one seam to the database: a protocol with a PL/Python and a psycopg implementation.
+
+SQL uses ``$1`` placeholders, each with an explicit cast where its type matters (``$1::bigint``): a Python ``None``
+travels as text. Values come back as Python's own types; ask for ``::text`` where the two implementations would
+differ (times, jsonb, oids of named types), and see ``row_json``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+from pg_architect.core import errors
+from pg_architect.core.errors import ArchitectError
+
+Row = dict[str, Any]
+
+# A cancel or a shutdown arrives as an ordinary exception; whoever handles errors passes these on.
+NEVER_HANDLED = frozenset({errors.QUERY_CANCELED, errors.ADMIN_SHUTDOWN, errors.DATABASE_DROPPED, "57P02"})
+
+
+class DatabaseError(ArchitectError):
+    """An error that the server raised for a statement of ours."""
+
+
+class Database(Protocol):
+    """What the package asks of a database session."""
+
+    def query(self, sql: str, *params: object) -> list[Row]:
+        """Run one statement; rows as dictionaries, empty for a statement without a result."""
+
+    def query_typed(self, sql: str, types: Sequence[str], values: Sequence[str | None]) -> list[Row]:
+        """Run one statement whose parameters have these SQL types, planned for these very values (given as text)."""
+
+    def notice(self, message: str) -> None:
+        """Tell the caller something (NOTICE)."""
+
+    def subtransaction(self) -> contextlib.AbstractContextManager[None]:
+        """Undo what happens inside if it raises."""
+
+    def commit(self) -> None:
+        """End the transaction and begin the next; only in a procedure called outside a transaction block."""
+
+    def rollback(self) -> None:
+        """Undo the transaction and begin the next; only where ``commit`` may be called."""
+
+
+class PlpyDatabase:
+    """``Database`` inside a backend, over the ``plpy`` module."""
+
+    def __init__(self, plpy: Any) -> None:
+        self._plpy = plpy
+
+    def query(self, sql: str, *params: object) -> list[Row]:
+        try:
+            if not params:
+                result = self._plpy.execute(sql)
+            else:
+                values = [_encode(value) for value in params]
+                plan = self._plpy.prepare(sql, [_type_name(value) for value in params])
+                result = self._plpy.execute(plan, values)
+        except self._plpy.SPIError as exc:
+            raise _translated(exc) from exc
+        return [dict(row) for row in result]
+
+    def query_typed(self, sql: str, types: Sequence[str], values: Sequence[str | None]) -> list[Row]:
+        try:
+            result = self._plpy.execute(self._plpy.prepare(sql, list(types)), list(values))
+        except self._plpy.SPIError as exc:
+            raise _translated(exc) from exc
+        return [dict(row) for row in result]
+
+    def notice(self, message: str) -> None:
+        self._plpy.notice(message)
+
+    @contextlib.contextmanager
+    def subtransaction(self) -> Iterator[None]:
+        with self._plpy.subtransaction():
+            yield
+
+    def commit(self) -> None:
+        try:
+            self._plpy.commit()
+        except self._plpy.SPIError as exc:
+            raise _translated(exc) from exc
+
+    def rollback(self) -> None:
+        try:
+            self._plpy.rollback()
+        except self._plpy.SPIError as exc:
+            raise _translated(exc) from exc
+
+
+class PsycopgDatabase:
+    """``Database`` over a psycopg connection in autocommit mode (command line, tests)."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def query(self, sql: str, *params: object) -> list[Row]:
+        import psycopg
+        from psycopg.rows import dict_row
+
+        try:
+            with psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor:
+                cursor.execute(sql, [_encode(value) for value in params] or None)
+                return cursor.fetchall() if cursor.description else []
+        except psycopg.Error as exc:
+            diag = exc.diag
+            raise DatabaseError(
+                exc.sqlstate or errors.EXTERNAL_ROUTINE_EXCEPTION,
+                diag.message_primary or str(exc),
+                hint=diag.message_hint,
+                detail=diag.message_detail,
+            ) from exc
+
+    def query_typed(self, sql: str, types: Sequence[str], values: Sequence[str | None]) -> list[Row]:
+        raise ArchitectError(errors.FEATURE_NOT_SUPPORTED, "typed parameters need a session inside the server")
+
+    def notice(self, message: str) -> None:
+        print(message)
+
+    @contextlib.contextmanager
+    def subtransaction(self) -> Iterator[None]:
+        with self._connection.transaction():
+            yield
+
+    def commit(self) -> None:
+        self._connection.commit()
+
+    def rollback(self) -> None:
+        self._connection.rollback()
+
+
+def row_json(value: object) -> Any:
+    """A json or jsonb column as Python data: plpy hands it over as text, psycopg as data already."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def entry(function: Callable[Concatenate[Database, P], T]) -> Callable[Concatenate[Any, P], T]:
+    """Make a function over ``Database`` callable with ``plpy``, its errors raised as the server's own."""
+
+    @wraps(function)
+    def wrapper(plpy: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(PlpyDatabase(plpy), *args, **kwargs)
+        except ArchitectError as exc:
+            raise _server_error(plpy, exc) from None
+
+    return wrapper
+
+
+def handled(exc: ArchitectError) -> bool:
+    """Whether a handler may go on after this error; a cancel and a shutdown are always passed on."""
+    return exc.sqlstate not in NEVER_HANDLED
+
+
+def _server_error(plpy: Any, exc: ArchitectError) -> Exception:
+    # With these two names PostgreSQL prints "pg_architect: message" instead of a Python path.
+    kind = type("pg_architect", (plpy.Error,), {"__module__": "builtins"})
+    error: Exception = kind(exc.message)
+    error.sqlstate = exc.sqlstate  # type: ignore[attr-defined]
+    error.detail = exc.detail  # type: ignore[attr-defined]
+    error.hint = exc.hint  # type: ignore[attr-defined]
+    return error
+
+
+def _translated(exc: Any) -> DatabaseError:
+    sqlstate = getattr(exc, "sqlstate", None) or errors.EXTERNAL_ROUTINE_EXCEPTION
+    detail = hint = None
+    # (sqlerrcode, detail, hint, query, position, schema, table, column, datatype, constraint)
+    spidata = getattr(exc, "spidata", None)
+    if spidata:
+        detail, hint = spidata[1], spidata[2]
+    return DatabaseError(sqlstate, str(exc), detail=detail, hint=hint)
+
+
+def _type_name(value: object) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int):
+        return "bigint"
+    if isinstance(value, float):
+        return "double precision"
+    if isinstance(value, (list, tuple)):
+        return f"{_type_name(next((v for v in value if v is not None), ''))}[]"
+    return "jsonb" if isinstance(value, dict) else "text"
+
+
+def _encode(value: object) -> object:
+    if isinstance(value, dict):
+        return json.dumps(value)
+    if isinstance(value, tuple):
+        return list(value)
+    return value
+
+
+__all__: Sequence[str] = [
+    "Database",
+    "DatabaseError",
+    "PlpyDatabase",
+    "PsycopgDatabase",
+    "Row",
+    "entry",
+    "handled",
+    "row_json",
+]

@@ -1,0 +1,101 @@
+"""The executor's half of a deployment: do what `deployment.step` says, in the executor's own session.
+
+A concurrent build cannot run inside a procedure. It is handed back as ``next_sql`` to whoever holds the connection,
+or, in a pg_cron worker, put up as a job of its own.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pg_architect.core.db import Database
+from pg_architect.core.settings import load
+from pg_architect.experiment import measure, writes
+from pg_architect.experiment.replay import ReplayStatement
+from pg_architect.improvement import cron
+
+Outcome = tuple[str | None, str | None]
+
+
+def advance(db: Database, proposal_id: int, failure: str | None, via: str) -> Outcome:
+    """Go on with a proposal until a statement has to be run outside, or there is nothing more to do.
+
+    ``via`` is ``caller`` (the statement is returned) or ``pg_cron`` (it is scheduled). Returns (next_sql, stop), where
+    ``stop`` is JSON with sqlstate, message and hint when it stopped for a reason.
+    """
+    if via == "pg_cron":
+        outcome = cron.outcome_of_statement(db, proposal_id)
+        if outcome == "running":
+            return None, None
+        failure = outcome
+    while True:
+        action = json.loads(db.query("select architect._step($1, $2) as step", proposal_id, failure)[0]["step"])
+        db.commit()
+        match action["action"]:
+            case "run":
+                if via != "pg_cron":
+                    return action["sql"], None
+                cron.schedule_statement(db, proposal_id, action["sql"])
+                db.commit()
+                return None, None
+            case "stop":
+                if via == "pg_cron":
+                    cron.forget(db, proposal_id)
+                    db.commit()
+                return None, json.dumps(action) if "message" in action else None
+            case "again":
+                pass
+            case "baseline":
+                _observe_baseline(db, proposal_id, action)
+            case "tag":
+                db.query(action["sql"])
+            case "measure":
+                _measure(db, proposal_id, action)
+        db.commit()
+        failure = None
+
+
+def _windows(settings: Mapping[str, float]) -> dict[str, Any]:
+    return {"windows": int(settings["measurement_windows"]), "seconds_each": settings["measurement_window_seconds"]}
+
+
+def _observe_baseline(db: Database, proposal_id: int, action: Mapping[str, Any]) -> None:
+    seen = writes.collect(db, action["relation_oid"], action["writers"], **_windows(load(db)))
+    db.query("select architect._record_baseline($1, $2::jsonb)", proposal_id, writes.to_json(seen))
+
+
+def _measure(db: Database, proposal_id: int, action: Mapping[str, Any]) -> None:
+    settings = load(db)
+    after = writes.collect(db, action["relation_oid"], action["writers"], **_windows(settings))
+    decision = measure.measure(
+        db,
+        proposal_id,
+        action["index_oid"],
+        action["relation_oid"],
+        [
+            ReplayStatement(
+                statement_id=one["statement_id"],
+                text=one["text"],
+                parameter_types=tuple(one["parameter_types"]),
+                parameter_sets=tuple(tuple(values) for values in one["parameter_sets"]),
+                calls=one["calls"],
+                mean_ms=one["mean_ms"],
+                reason=one["reason"],
+            )
+            for one in action["statements"]
+        ],
+        writes.from_json(action["baseline"]),
+        after,
+        settings,
+        action["calls_seconds"],
+    )
+    db.query(
+        "select architect._conclude($1, $2, $3, $4, $5)",
+        proposal_id,
+        decision.measurement_id,
+        decision.verdict,
+        decision.keep,
+        decision.explanation,
+    )

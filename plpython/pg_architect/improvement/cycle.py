@@ -1,0 +1,146 @@
+"""The thinking half of a run, from what is seen to what is proposed; the whole data flow is `think`.
+
+Runs as architect_owner inside one definer function; nothing here changes a user's object.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pg_architect.advisor import recommend as advisor
+from pg_architect.core.db import Database, handled
+from pg_architect.core.errors import ArchitectError
+from pg_architect.core.settings import load
+from pg_architect.findings import rules as finding_rules
+from pg_architect.improvement import journal
+from pg_architect.improvement.contract import GeneratedChange
+from pg_architect.improvement.diagnose import Cause, diagnose
+from pg_architect.improvement.generators import GENERATORS
+from pg_architect.improvement.proposals import insert_proposal, open_or_recent
+from pg_architect.safety import gate
+from pg_architect.telemetry import examination, statements
+
+Settings = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a run saw."""
+
+    seen: examination.Examination
+    findings: Sequence[finding_rules.Finding]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A change with the gate's word on it."""
+
+    change: GeneratedChange
+    judgement: gate.Judgement
+
+
+def think(db: Database, run_id: int) -> dict[str, Any]:
+    """Analyze, diagnose, generate, gate and record; returns ids of the proposals and what to tell the caller."""
+    run = journal.running(db, run_id)
+    settings = load(db)
+    observed = analyze(db, run, settings)
+    diagnose_all(db, run, observed, settings)
+    changes = generate(db, run, observed, settings)
+    judged = judge(db, run, changes)
+    return record(db, run, judged)
+
+
+def analyze(db: Database, run: journal.Run, settings: Settings) -> Observed:
+    """Take a snapshot (the statistics since their reset are interval zero), examine it, and find what is wrong."""
+    snapshot_id = statements.take_snapshot(db)
+    seen = examination.examine(db, snapshot_id, settings)
+    findings = finding_rules.find(db, seen, settings)
+    finding_rules.store(db, seen, findings)
+    plannable = sum(1 for one in seen.examined if one.reason is None)
+    run.say(
+        db,
+        "analyze",
+        f"{len(seen.all)} statements since the statistics were reset; looked closely at {len(seen.examined)} of them"
+        f" ({sum(one.captured.share for one in seen.examined):.0%} of database time), {plannable} could be planned",
+    )
+    for finding in findings[:5]:
+        run.say(db, "analyze", f"{finding.severity}: {finding.title}")
+    db.query(
+        "update architect.run set snapshot_id = $2, analysis = $3::jsonb where run_id = $1",
+        run.run_id,
+        snapshot_id,
+        {"statements": len(seen.all), "examined": len(seen.examined), "findings": [_brief(f) for f in findings]},
+    )
+    return Observed(seen, findings)
+
+
+def diagnose_all(db: Database, run: journal.Run, observed: Observed, settings: Settings) -> list[Cause]:
+    """Rank the causes behind the slow statements, each with its facts."""
+    causes = diagnose(observed.seen, settings)
+    for cause in causes[:5]:
+        run.say(db, "diagnose", f"statement {cause.statement_id}: {cause.description}")
+    if not causes:
+        run.say(db, "diagnose", "no plan shows a cause that an index could mend")
+    return causes
+
+
+def generate(db: Database, run: journal.Run, observed: Observed, settings: Settings) -> list[GeneratedChange]:
+    """Ask every generator that serves the target area; changes tried or decided lately are left out, and said."""
+    known = open_or_recent(db, settings)
+    changes: list[GeneratedChange] = []
+    for name, (generator, areas) in GENERATORS.items():
+        if run.target_area is not None and run.target_area not in areas:
+            run.say(db, "generate", f'generator "{name}" has nothing for target area {run.target_area}')
+            continue
+        try:
+            with db.subtransaction():
+                raw = generator(db, observed.seen, run.max_changes + len(known), settings)
+                changes += [GeneratedChange.from_json(name, one) for one in raw]
+        except ArchitectError as exc:
+            if not handled(exc):
+                raise
+            run.say(db, "generate", f'generator "{name}" failed: {exc.message}', level="warning")
+    fresh = []
+    for change in changes:
+        if before := known.get(change.apply_sql):
+            run.say(db, "generate", f"{change.title}: left out, proposal {before.proposal_id} is {before.state}{before.verdict_words}")
+        else:
+            fresh.append(change)
+    if not changes:
+        for sentence in advisor.explain_nothing(observed.seen, [], settings):
+            run.say(db, "generate", sentence)
+    for change in fresh[: run.max_changes]:
+        run.say(db, "generate", f"{change.title}: {change.why}")
+    return fresh[: run.max_changes]
+
+
+def judge(db: Database, run: journal.Run, changes: Sequence[GeneratedChange]) -> list[Judged]:
+    """Let the gate decide about each change; one that cannot be judged is a refusal, never the end of the run."""
+    judged = []
+    for change in changes:
+        judgement = gate.judge(db, change.apply_sql)
+        reasons = "; ".join(reason.detail for reason in judgement.reasons)
+        run.say(db, "gate", f"{change.title}: {judgement.verdict}, risk {judgement.risk} ({reasons})")
+        judged.append(Judged(change, judgement))
+    return judged
+
+
+def record(db: Database, run: journal.Run, judged: Sequence[Judged]) -> dict[str, Any]:
+    """Write one row per proposal, whatever the gate said."""
+    ids = [insert_proposal(db, run.run_id, run.requested_by, one.change, one.judgement) for one in judged]
+    accepted = [i for i, one in zip(ids, judged, strict=True) if one.judgement.verdict != "refuse"]
+    run.say(db, "record", f"{len(ids)} proposed, {len(ids) - len(accepted)} refused by the gate")
+    return {"proposed": ids, "accepted": accepted}
+
+
+def think_json(db: Database, run_id: int) -> str:
+    """`think` for SQL."""
+    return json.dumps(think(db, run_id))
+
+
+def _brief(finding: finding_rules.Finding) -> dict[str, Any]:
+    data = asdict(finding)
+    return {name: data[name] for name in ("rule", "severity", "title", "share", "detail")}

@@ -1,0 +1,270 @@
+"""The procedures that people call. They commit, so they run with the caller's own rights; state changes through definers."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+from pg_architect.core.db import Database, handled, row_json
+from pg_architect.core.errors import (
+    INVALID_PARAMETER_VALUE,
+    INVALID_TRANSACTION_TERMINATION,
+    NO_DATA_FOUND,
+    OBJECT_NOT_IN_PREREQUISITE_STATE,
+    ArchitectError,
+)
+from pg_architect.core.settings import load
+from pg_architect.improvement import advance, executor
+from pg_architect.improvement.contract import AREAS
+
+DECISION_POLL_SECONDS = 1.0
+
+
+def improve(
+    db: Database,
+    dry_run: bool | None,
+    max_changes_per_run: int | None,
+    require_human_approval: bool | None,
+    target_area: str | None,
+    debug: bool | None,
+    wait: str | None,
+) -> tuple[int, str]:
+    """One run of the cycle; returns (run_id, next step in words)."""
+    _must_own_the_transaction(db, "architect.sp_autonomous_improvement")
+    if max_changes_per_run is None or not 1 <= max_changes_per_run <= 100:
+        raise ArchitectError(
+            INVALID_PARAMETER_VALUE,
+            f"max_changes_per_run cannot be {max_changes_per_run}",
+            hint="Give a number from 1 to 100.",
+        )
+    if target_area is not None and target_area not in AREAS:
+        raise ArchitectError(
+            INVALID_PARAMETER_VALUE,
+            f'there is no target area "{target_area}"',
+            hint=f"Use one of {', '.join(AREAS)}, or null to let expected value decide.",
+        )
+    deadline = _deadline(db, wait) if wait is not None else None
+    is_dry = dry_run is not False
+    run_id: int = db.query(
+        "select architect._begin_run($1, $2, $3, $4) as run_id",
+        is_dry,
+        max_changes_per_run,
+        require_human_approval is not False,
+        target_area,
+    )[0]["run_id"]
+    db.commit()
+    try:
+        thought = row_json(db.query("select architect._think($1) as result", run_id)[0]["result"])
+        db.commit()
+        if not is_dry:
+            for proposal_id in thought["accepted"]:
+                db.query("select architect._submit($1)", proposal_id)
+        next_step = _next_step(db, run_id, thought, is_dry)
+        db.query("select architect._end_run($1, 'completed', $2, null)", run_id, next_step)
+        db.commit()
+    except ArchitectError as exc:
+        db.rollback()
+        db.query("select architect._end_run($1, $2, null, $3)", run_id, "failed" if handled(exc) else "canceled", exc.message)
+        db.commit()
+        raise
+    if debug:
+        for entry in db.query("select phase, message from architect.run_log where run_id = $1 order by entry_id", run_id):
+            db.notice(f"log of run {run_id}: {entry['phase']}: {entry['message']}")
+    if deadline is not None and not is_dry:
+        for proposal_id in thought["accepted"]:
+            next_step = _deploy_when_approved(db, proposal_id, deadline) or next_step
+    db.notice(f"next step: {next_step}")
+    return run_id, next_step
+
+
+def deploy(db: Database, proposal_id: int | None, wait: str | None) -> tuple[str | None, str]:
+    """Deploy, measure, keep or revert an approved proposal; returns (verdict, next step). Goes on after a crash."""
+    _must_own_the_transaction(db, "architect.sp_deploy_approved")
+    if wait is None:
+        raise ArchitectError(
+            INVALID_PARAMETER_VALUE,
+            "a deployment needs somebody who waits for its verdict",
+            hint=f"Call: call architect.sp_deploy_approved({proposal_id}, wait => '10 minutes');",
+        )
+    deadline = _deadline(db, wait)
+    _drive(db, _existing(db, proposal_id), deadline)
+    return _report(db, _existing(db, proposal_id))
+
+
+def rollback(db: Database, proposal_id: int | None, reason: str | None, wait: str | None) -> tuple[str, str]:
+    """Undo a change that was kept; returns (state, next step)."""
+    _must_own_the_transaction(db, "architect.sp_rollback")
+    proposal_id = _existing(db, proposal_id)
+    if not (reason or "").strip():
+        raise ArchitectError(
+            INVALID_PARAMETER_VALUE,
+            "a rollback needs a reason",
+            hint="The reason is kept with the proposal, for whoever sees it next.",
+        )
+    deadline = _deadline(db, wait or "10 minutes")
+    db.query("select architect._begin_rollback($1, $2)", proposal_id, reason)
+    db.commit()
+    _drive(db, proposal_id, deadline)
+    state = db.query("select state from architect.proposals where proposal_id = $1", proposal_id)[0]["state"]
+    return state, f"select * from architect.improvement_history where improvement_id = {proposal_id};"
+
+
+def _drive(db: Database, proposal_id: int, deadline: float) -> None:
+    """Let an executor go on with the proposal until it stops; which one is chosen by what works here."""
+    db.query("select architect._must_be_deployable($1)", proposal_id)
+    db.commit()
+    try:
+        with executor.loopback(db) as session:
+            return _drive_by_loopback(db, session, proposal_id, deadline)
+    except executor.Unreachable as exc:
+        unreachable = exc
+    if db.query("select architect._cron_is_usable() as usable")[0]["usable"]:
+        return _drive_by_cron(db, proposal_id, deadline)
+    _drive_by_hand(db, proposal_id, unreachable)
+
+
+def _drive_by_loopback(db: Database, session: executor.Loopback, proposal_id: int, deadline: float) -> None:
+    settings = load(db)
+    own_pid = db.query("select pg_backend_pid() as pid")[0]["pid"]
+    db.commit()
+    if session.run(f"select architect._holds_snapshot({own_pid}) as held", deadline)[0]["held"] == "t":
+        raise ArchitectError(
+            OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "the calling session holds a snapshot that a concurrent build would wait for",
+            hint="Call the procedure by itself: not from a function, a cursor loop or a transaction block.",
+        )
+    session.set("lock_timeout", f"{settings['build_lock_timeout']:.0f}s", deadline)
+    session.set("statement_timeout", f"{settings['build_timeout']:.0f}s", deadline)
+    failure = "null"
+    while True:
+        row = session.run(f"call architect._advance({proposal_id}, {failure}, 'caller')", deadline)[0]
+        _raise_if_stopped(row["stop"])
+        if row["next_sql"] is None:
+            return
+        db.notice(f"executor: {row['next_sql']}")
+        try:
+            session.run(row["next_sql"], deadline)
+            failure = "null"
+        except executor.StatementFailed as exc:
+            failure = _literal(db, f"{exc.message} ({exc.sqlstate})")
+
+
+def _drive_by_cron(db: Database, proposal_id: int, deadline: float) -> None:
+    db.query("select architect._executor_start($1)", proposal_id)
+    db.commit()
+    db.notice("pg_cron carries this out; its workers start at the next full minute")
+    while time.monotonic() < deadline:
+        db.query("select pg_sleep(0.5)")
+        if db.query("select architect._is_resting($1) as resting", proposal_id)[0]["resting"]:
+            return
+        db.commit()
+    db.notice("pg_cron goes on with it; architect.proposals shows how far it is")
+
+
+def _drive_by_hand(db: Database, proposal_id: int, unreachable: ArchitectError) -> None:
+    """No executor: a superuser's own session does the steps, except the statements, which are printed to be run by hand."""
+    if not db.query("select rolsuper from pg_roles where rolname = current_user")[0]["rolsuper"]:
+        unreachable.hint = (
+            "architect.check_health() prints how to enable an executor; without one a superuser has to call this procedure, "
+            "which then prints the statement to run by hand and measures its effect."
+        )
+        raise unreachable
+    next_sql, stop = advance.advance(db, proposal_id, None, "caller")
+    _raise_if_stopped(stop)
+    if next_sql is not None:
+        db.notice(f"no executor is available here; run this yourself, outside a transaction block, then call again: {next_sql};")
+
+
+def _deploy_when_approved(db: Database, proposal_id: int, deadline: float) -> str | None:
+    """Wait for the decision, and deploy what is approved; None when the wait is over without one."""
+    db.notice(f"waiting for a decision about proposal {proposal_id}")
+    while time.monotonic() < deadline:
+        state = db.query("select state from architect.proposals where proposal_id = $1", proposal_id)[0]["state"]
+        db.commit()
+        if state == "approved":
+            _drive(db, proposal_id, deadline)
+            return _report(db, proposal_id)[1]
+        if state != "awaiting_approval":
+            return f"proposal {proposal_id} is {state.replace('_', ' ')}"
+        db.query("select pg_sleep($1::float8)", DECISION_POLL_SECONDS)
+        db.commit()
+    return None
+
+
+def _report(db: Database, proposal_id: int) -> tuple[str | None, str]:
+    row = db.query(
+        """select state, verdict, explanation, error from architect.proposals left join architect.measurements
+            using (measurement_id) where proposals.proposal_id = $1""",
+        proposal_id,
+    )[0]
+    if row["explanation"]:
+        db.notice(f"verdict: {row['verdict']}: {row['explanation']}")
+    match row["state"]:
+        case "kept":
+            return row["verdict"], f"kept; undo with: call architect.sp_rollback({proposal_id}, 'reason');"
+        case "reverted":
+            return row["verdict"], f"reverted; select * from architect.improvement_history where improvement_id = {proposal_id};"
+        case state:
+            return row["verdict"], (
+                f"proposal {proposal_id} is {state.replace('_', ' ')}{': ' + row['error'] if row['error'] else ''}; go on with: "
+                f"call architect.sp_deploy_approved({proposal_id}, wait => '10 minutes');"
+            )
+
+
+def _next_step(db: Database, run_id: int, thought: dict[str, Any], is_dry: bool) -> str:
+    if not thought["accepted"]:
+        return f"nothing to do; why: select * from architect.run_log where run_id = {run_id};"
+    if is_dry:
+        return "select * from architect.proposals; then call architect.sp_autonomous_improvement(dry_run => false);"
+    waiting = [
+        i
+        for i in thought["accepted"]
+        if db.query("select state from architect.proposals where proposal_id = $1", i)[0]["state"] == "awaiting_approval"
+    ]
+    if not waiting:
+        return "the policy is observe: nothing is applied; select * from architect.policies;"
+    return f"a member of architect_approver decides: select architect.approve({waiting[0]}, 'reason'); or architect.reject"
+
+
+def _existing(db: Database, proposal_id: int | None) -> int:
+    if proposal_id is None or not db.query("select from architect.proposals where proposal_id = $1", proposal_id):
+        raise ArchitectError(
+            NO_DATA_FOUND, f"there is no proposal {proposal_id}", hint="Their numbers are in architect.proposals."
+        )
+    return proposal_id
+
+
+def _deadline(db: Database, wait: str) -> float:
+    """When ``wait`` (an interval as text) is over, by time.monotonic()."""
+    seconds = float(db.query("select extract(epoch from $1::interval)::float8 as seconds", wait)[0]["seconds"])
+    if not 0 < seconds <= 7 * 86400:
+        raise ArchitectError(
+            INVALID_PARAMETER_VALUE, f"wait cannot be {wait}", hint="Give an interval above zero, at most 7 days."
+        )
+    return time.monotonic() + seconds
+
+
+def _raise_if_stopped(stop: str | None) -> None:
+    if stop is not None:
+        why = json.loads(stop)
+        raise ArchitectError(why["sqlstate"], why["message"], hint=why["hint"])
+
+
+def _literal(db: Database, text: str) -> str:
+    literal: str = db.query("select quote_literal($1) as literal", text)[0]["literal"]
+    return literal
+
+
+def _must_own_the_transaction(db: Database, name: str) -> None:
+    """Find out before anything is done; a commit fails inside somebody else's transaction."""
+    try:
+        db.commit()
+    except ArchitectError as exc:
+        if exc.sqlstate != INVALID_TRANSACTION_TERMINATION:
+            raise
+        raise ArchitectError(
+            INVALID_TRANSACTION_TERMINATION,
+            f"{name} cannot run inside a transaction block or a function",
+            hint="Call it by itself, outside BEGIN … COMMIT; it commits after each step.",
+        ) from exc

@@ -1,0 +1,123 @@
+"""Proposals as rows: writing them, and knowing what was tried before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pg_architect.core.db import Database
+from pg_architect.core.errors import FEATURE_NOT_SUPPORTED, INVALID_PARAMETER_VALUE, ArchitectError
+from pg_architect.improvement.contract import GeneratedChange
+from pg_architect.safety import gate
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A proposal for the same statement that is open, or came to its end lately."""
+
+    proposal_id: int
+    state: str
+    verdict: str | None
+
+    @property
+    def verdict_words(self) -> str:
+        return f" (measured: {self.verdict})" if self.verdict else ""
+
+
+def open_or_recent(db: Database, settings: Mapping[str, float]) -> dict[str, Known]:
+    """By apply_sql: what must not be proposed again now, because it waits, works, or was undone or refused lately."""
+    rows = db.query(
+        """select distinct on (apply_sql) apply_sql, proposal_id, state, verdict from architect.proposal
+            where deployment_id = architect._this_deployment()
+              and (state in ('awaiting_approval', 'approved', 'deferred', 'deploying', 'deployed', 'verifying', 'retry',
+                             'reverting', 'revert_failed', 'kept')
+                   or state in ('rejected', 'reverted', 'failed')
+                      and completed_at > clock_timestamp() - make_interval(secs => 86400 * $1::float8))
+            order by apply_sql, proposal_id desc""",
+        settings["retry_after"],
+    )
+    return {row["apply_sql"]: Known(row["proposal_id"], row["state"], row["verdict"]) for row in rows}
+
+
+def insert_proposal(
+    db: Database, run_id: int | None, requested_by: str, change: GeneratedChange, judgement: gate.Judgement
+) -> int:
+    """Store a judged change; state proposed, or refused where the gate said so. Returns its number."""
+    data = judgement.to_json()
+    refused = judgement.verdict == "refuse"
+    target = data["objects"]
+    rows = db.query(
+        """insert into architect.proposal (deployment_id, run_id, generator, change_type, requested_by,
+             relation_oid, relation_name, relation_owner, index_name, title, hypothesis, why, apply_sql, revert_sql, target_file,
+             risk_level, impact, prediction, gate_verdict, gate_reasons, gate_version, gate_objects, digest)
+           select architect._this_deployment(), $1::bigint, $2, $3, $4, $5::oid, $6, $7, $8, $9, $10, $11, $12, $13, $14,
+             $15, $16, $17::jsonb, $18, $19::jsonb -> 'reasons', $20, $19::jsonb -> 'objects',
+             architect._digest($12, $13, $19::jsonb -> 'objects', $20)
+           returning proposal_id""",
+        run_id,
+        change.generator,
+        change.change_type,
+        requested_by,
+        target.get("relation_oid") or 0,
+        target.get("relation_name") or "unknown",
+        target.get("relation_owner") or "unknown",
+        target.get("index_name"),
+        change.title,
+        change.hypothesis,
+        change.why,
+        judgement.apply_sql or change.apply_sql,
+        judgement.revert_sql or change.revert_sql,
+        change.target_file,
+        max(change.risk_level, judgement.risk, key=("low", "medium", "high").index),
+        change.impact,
+        dict(change.prediction),
+        judgement.verdict,
+        data,
+        gate.GATE_VERSION,
+    )
+    proposal_id: int = rows[0]["proposal_id"]
+    db.query("insert into architect.proposal_event (proposal_id, to_state) values ($1, 'proposed')", proposal_id)
+    if refused:
+        detail = "; ".join(reason.detail for reason in judgement.reasons)
+        db.query("select architect._transition($1, 'refused', $2)", proposal_id, detail)
+    return proposal_id
+
+
+def propose_change(db: Database, statement: str, reason: str) -> int:
+    """A person's own change, which then passes gate, approval, measurement and verdict like any other.
+
+    Raises ArchitectError: 22023 without a reason, 0A000 with the gate's reasons when it refuses (nothing is stored).
+    """
+    if not (reason or "").strip():
+        raise ArchitectError(
+            INVALID_PARAMETER_VALUE,
+            "a proposal needs a reason",
+            hint="Say what you expect to become better; whoever approves it will read that.",
+        )
+    judgement = gate.judge(db, statement)
+    if judgement.verdict == "refuse" or judgement.kind != "create_index_concurrently":
+        raise ArchitectError(
+            FEATURE_NOT_SUPPORTED,
+            "the safety gate refuses this statement",
+            detail="; ".join(r.detail for r in judgement.reasons) or "only create index concurrently can be proposed",
+            hint="select * from architect.judge_statement(...) shows the reasons one by one.",
+        )
+    assert judgement.apply_sql is not None and judgement.revert_sql is not None
+    target = judgement.to_json()["objects"]
+    change = GeneratedChange(
+        generator="person",
+        change_type="create_index",
+        title=f"index {target['index_name']} on {target['relation_name']}",
+        hypothesis=reason.strip(),
+        why=reason.strip(),
+        apply_sql=judgement.apply_sql,
+        revert_sql=judgement.revert_sql,
+        risk_level=judgement.risk,
+        impact="unknown",
+        target_file=None,
+        prediction={"reduction_percent": None, "basis": "not predicted: proposed by a person"},
+    )
+    who = db.query("select session_user::text as who")[0]["who"]
+    proposal_id = insert_proposal(db, None, who, change, judgement)
+    db.query("select architect._submit($1)", proposal_id)
+    return proposal_id

@@ -1,0 +1,225 @@
+"""``architect.check_health()``: what is missing or misconfigured here, and the command that mends it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass
+
+from pg_architect.core.db import Database, handled
+from pg_architect.core.errors import ArchitectError
+from pg_architect.improvement import executor
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line: status is ok, info, warning or critical."""
+
+    component: str
+    status: str
+    detail: str
+    remedy: str | None = None
+
+
+def check(db: Database) -> list[tuple[str, str, str, str | None]]:
+    """Every check, the gravest first; one that fails says so and does not hide the others."""
+    found: list[Check] = []
+    for one in CHECKS:
+        try:
+            with db.subtransaction():
+                found += list(one(db))
+        except ArchitectError as exc:
+            if not handled(exc):
+                raise
+            found.append(Check(one.__name__.strip("_"), "warning", f"could not be checked: {exc.message}", exc.hint))
+    order = ("critical", "warning", "info", "ok")
+    return [astuple(one) for one in sorted(found, key=lambda c: order.index(c.status))]
+
+
+def _python(db: Database) -> Iterator[Check]:
+    import sys
+
+    from pg_architect.safety import parse
+
+    parse.parse_one("select 1")
+    version = ".".join(map(str, sys.version_info[:3]))
+    yield Check("python", "ok", f"Python {version}; the SQL parser is loaded")
+
+
+def _statements(db: Database) -> Iterator[Check]:
+    name = "pg_stat_statements"
+    preloaded = _setting(db, "shared_preload_libraries")
+    preloads = [part.strip(' "') for part in preloaded.split(",") if part.strip()]
+    if name not in preloads:
+        value = ", ".join([*preloads, name])
+        yield Check(
+            name,
+            "critical",
+            "not preloaded: the workload cannot be seen",
+            f"alter system set shared_preload_libraries = {value}; -- then restart the server",
+        )
+    elif not _has_extension(db, name):
+        yield Check(name, "critical", "not installed in this database: the workload cannot be seen", f"create extension {name};")
+    elif _setting(db, "compute_query_id") == "off":
+        yield Check(name, "critical", "query ids are off", "alter system set compute_query_id = 'auto'; select pg_reload_conf();")
+    else:
+        yield Check(name, "ok", "the workload can be seen")
+    if _setting(db, "track_io_timing") == "off":
+        yield Check(
+            "track_io_timing",
+            "info",
+            "off: time spent on reading cannot be told from CPU time",
+            "alter system set track_io_timing = on; select pg_reload_conf();",
+        )
+
+
+def _hypopg(db: Database) -> Iterator[Check]:
+    if _has_extension(db, "hypopg"):
+        yield Check("hypopg", "ok", "indexes can be tried before they exist")
+    elif db.query("select from pg_available_extensions where name = 'hypopg'"):
+        yield Check("hypopg", "warning", "not installed in this database: effects cannot be predicted", "create extension hypopg;")
+    else:
+        yield Check(
+            "hypopg",
+            "warning",
+            "not on this server: effects cannot be predicted",
+            f"Install the package postgresql-{_major(db)}-hypopg, then: create extension hypopg;",
+        )
+
+
+def _executor(db: Database) -> Iterator[Check]:
+    try:
+        with executor.loopback(db, commits=False):
+            yield Check("executor", "ok", f"{executor.ROLE} can be reached over the local socket")
+            return
+    except executor.Unreachable as exc:
+        reason = exc.message
+    if db.query("select architect._cron_is_usable() as usable")[0]["usable"]:
+        yield Check("executor", "ok", "pg_cron workers carry out changes, beginning at full minutes")
+        return
+    database = db.query("select current_database()::text as name")[0]["name"]
+    files = db.query("select current_setting('hba_file') as hba, current_setting('ident_file') as ident")[0]
+    yield Check(
+        "executor",
+        "warning",
+        f"approved changes have to be run by hand: {reason}",
+        f"Put before the other lines of {files['hba']}: local \"{database}\" {executor.ROLE} peer map=architect"
+        f" -- and in {files['ident']}: architect {_os_user()} {executor.ROLE} -- then: select pg_reload_conf();",
+    )
+
+
+def _cron(db: Database) -> Iterator[Check]:
+    if not _has_extension(db, "pg_cron"):
+        where = _setting(db, "cron.database_name")
+        here = db.query("select current_database()::text as name")[0]["name"]
+        detail = f"lives in database {where}" if where and where != here else "not installed"
+        yield Check("pg_cron", "info", f"{detail}: it cannot be used as an executor here")
+    elif _setting(db, "cron.use_background_workers") != "on":
+        yield Check(
+            "pg_cron",
+            "info",
+            "its jobs log in by password or peer instead of running in background workers",
+            "alter system set cron.use_background_workers = on; -- then restart the server",
+        )
+    elif not db.query("select architect._cron_is_usable() as usable")[0]["usable"]:
+        yield Check(
+            "pg_cron", "info", "architect_executor may not use it", f"grant usage on schema cron to {executor.ROLE};"
+        )
+    else:
+        yield Check("pg_cron", "ok", "its background workers can act as architect_executor")
+
+
+def _owners(db: Database) -> Iterator[Check]:
+    rows = db.query(
+        """select r.rolname::text as owner, r.rolsuper as is_superuser, count(*)::int as tables, quote_literal(r.rolname) as literal,
+                  pg_has_role('architect_executor', r.oid, 'usage') as is_enrolled
+             from pg_class as c join pg_roles as r on r.oid = c.relowner
+             join pg_namespace as n on n.oid = c.relnamespace
+            where c.relkind = 'r' and c.relpersistence <> 't' and n.nspname not in ('pg_catalog', 'information_schema', 'architect')
+              and not exists (select from pg_depend as d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+            group by r.oid, r.rolname, r.rolsuper order by 3 desc limit 20"""
+    )
+    for row in rows:
+        component = f"tables of {row['owner']}"
+        if row["is_superuser"]:
+            yield Check(
+                component,
+                "warning",
+                f"{row['tables']} tables belong to a superuser, whose rights the executor cannot be given",
+                "alter table … owner to an ordinary role",
+            )
+        elif not row["is_enrolled"]:
+            yield Check(
+                component,
+                "warning",
+                f"{row['tables']} tables can be looked at, but not changed: building an index needs the owner's rights",
+                f"select architect.enroll({row['literal']});",
+            )
+        else:
+            yield Check(component, "ok", f"{row['tables']} tables can be looked at and, after approval, indexed")
+
+
+def _people(db: Database) -> Iterator[Check]:
+    for role, purpose in (("architect_operator", "run the cycle"), ("architect_approver", "approve proposals")):
+        members = db.query("select from pg_auth_members where roleid = $1::regrole", role)
+        if not members:
+            yield Check(
+                role, "warning", f"nobody but superusers may {purpose}: no role is a member", f"grant {role} to …;"
+            )
+        else:
+            yield Check(role, "ok", f"{len(members)} role(s) may {purpose}")
+
+
+def _unfinished(db: Database) -> Iterator[Check]:
+    rows = db.query(
+        """select proposal_id, state, index_name::text as index_name from architect.proposal as p
+            where deployment_id = architect._this_deployment()
+              and state in ('deploying', 'deployed', 'verifying', 'reverting', 'revert_failed')
+              and not architect._is_at_work(proposal_id)"""
+    )
+    for row in rows:
+        undo = row["state"] in ("reverting", "revert_failed")
+        call = "sp_rollback({0}, 'go on')" if undo else "sp_deploy_approved({0}, wait => '10 minutes')"
+        yield Check(
+            f"proposal {row['proposal_id']}",
+            "critical",
+            f"{row['state'].replace('_', ' ')}, and no session works on it (index {row['index_name']})",
+            f"call architect.{call.format(row['proposal_id'])};",
+        )
+
+
+def _visibility(db: Database) -> Iterator[Check]:
+    standby = db.query("select pg_is_in_recovery() as standby")[0]["standby"]
+    if standby:
+        yield Check("server", "critical", "this is a standby: nothing can be recorded here", "Use the primary.")
+
+
+CHECKS: tuple[Callable[[Database], Iterator[Check]], ...] = (
+    _visibility,
+    _python,
+    _statements,
+    _hypopg,
+    _executor,
+    _cron,
+    _owners,
+    _people,
+    _unfinished,
+)
+
+
+def _setting(db: Database, name: str) -> str:
+    value: str | None = db.query("select current_setting($1, true) as value", name)[0]["value"]
+    return value or ""
+
+
+def _has_extension(db: Database, name: str) -> bool:
+    return bool(db.query("select from pg_extension where extname = $1", name))
+
+
+def _major(db: Database) -> int:
+    return int(db.query("select current_setting('server_version_num')::int / 10000 as major")[0]["major"])
+
+
+def _os_user() -> str:
+    import getpass
+
+    return getpass.getuser()

@@ -1,0 +1,56 @@
+-- Roles are global to the cluster: the same ones serve every database that has the extension, and they outlive it.
+do $roles$
+declare
+  wanted record;
+  found record;
+  stranger text;
+begin
+  for wanted in
+    select * from (values
+      -- name, may log in, what it is for
+      ('architect_owner',    false, 'owns the objects of pg_architect'),
+      ('architect_planner',  false, 'plans and replays statements that were proved harmless; reads only'),
+      ('architect_executor', true,  'carries out approved changes; logs in over the local socket or as a pg_cron worker'),
+      ('architect_viewer',   false, 'reads the views of pg_architect'),
+      ('architect_operator', false, 'runs the improvement cycle and deploys what was approved'),
+      ('architect_approver', false, 'approves or rejects proposals'),
+      ('architect_admin',    false, 'changes settings and policies')
+    ) as role (name, may_log_in, purpose)
+  loop
+    select rolsuper, rolbypassrls, rolcreaterole, rolcanlogin into found
+      from pg_catalog.pg_roles where rolname = wanted.name;
+    if not found then
+      execute format('create role %I %s nosuperuser nocreatedb nocreaterole noreplication nobypassrls',
+                     wanted.name, case when wanted.may_log_in then 'login' else 'nologin' end);
+      execute format('comment on role %I is %L', wanted.name, 'pg_architect: ' || wanted.purpose);
+      continue;
+    end if;
+    if found.rolsuper or found.rolbypassrls or found.rolcreaterole or found.rolcanlogin is distinct from wanted.may_log_in then
+      raise exception 'role "%" exists with attributes that pg_architect does not give it', wanted.name
+        using errcode = '42501',
+              hint = format('Rename that role, or run: alter role %I %s nosuperuser nobypassrls nocreaterole;',
+                            wanted.name, case when wanted.may_log_in then 'login' else 'nologin' end);
+    end if;
+    -- Whoever is a member of these three could act as pg_architect itself.
+    if wanted.name in ('architect_owner', 'architect_planner', 'architect_executor') then
+      select m.member::regrole::text into stranger
+        from pg_catalog.pg_auth_members as m
+        join pg_catalog.pg_roles as r on r.oid = m.member
+       where m.roleid = wanted.name::regrole and not r.rolsuper
+       limit 1;
+      if found then
+        raise exception 'role % is a member of "%"', stranger, wanted.name
+          using errcode = '42501', hint = format('Run: revoke %I from %s;', wanted.name, stranger);
+      end if;
+    end if;
+  end loop;
+
+  grant pg_read_all_stats, pg_read_all_settings to architect_owner;
+  grant pg_read_all_data to architect_planner;
+  grant architect_viewer to architect_operator, architect_approver, architect_admin;
+  -- The executor's sessions begin like this however they are started (socket or pg_cron worker).
+  alter role architect_executor set search_path = pg_catalog, pg_temp;
+  alter role architect_executor set client_connection_check_interval = '1s';
+  alter role architect_executor set default_transaction_read_only = off;
+end
+$roles$;

@@ -1,0 +1,62 @@
+create or replace function architect._record_enrollment(role_name name, enrolled boolean) returns void
+language plpgsql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+  delete from architect.enrollment as e where e.role_name = _record_enrollment.role_name;
+  if enrolled then
+    insert into architect.enrollment (role_name, role_oid)
+    select r.rolname, r.oid from pg_catalog.pg_roles as r where r.rolname = _record_enrollment.role_name;
+  end if;
+end
+$$;
+comment on function architect._record_enrollment(name, boolean) is 'Note an enrollment that the caller has just granted or revoked.';
+
+-- SECURITY INVOKER: the caller's own right to grant the role is what counts.
+create or replace function architect.enroll(owner_role name) returns text
+language plpgsql volatile parallel unsafe security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  found_role record;
+begin
+  select r.rolsuper, r.rolname into found_role from pg_catalog.pg_roles as r where r.rolname = owner_role;
+  if not found then
+    raise exception 'role "%" does not exist', owner_role using errcode = '42704',
+      hint = 'Name the role that owns the tables; \d shows it.';
+  end if;
+  if found_role.rolsuper or owner_role like 'pg\_%' or owner_role like 'architect\_%' then
+    raise exception 'role "%" cannot be enrolled', owner_role using errcode = '42501',
+      hint = 'The executor would get the rights of a superuser or of the system; let an ordinary role own the tables.';
+  end if;
+  execute format('grant %I to architect_executor', owner_role);
+  perform architect._record_enrollment(owner_role, true);
+  return format('architect_executor now holds the rights of %I: building and dropping indexes needs those of the owner', owner_role);
+end
+$$;
+comment on function architect.enroll(name) is
+  'Give architect_executor the rights of a table owner, which building an index needs (whoever may grant that role).';
+
+create or replace function architect.withdraw(owner_role name) returns text
+language plpgsql volatile parallel unsafe security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+  if not exists (select from pg_catalog.pg_roles as r where r.rolname = owner_role) then
+    raise exception 'role "%" does not exist', owner_role using errcode = '42704',
+      hint = 'Enrolled roles are in architect.enrollments.';
+  end if;
+  execute format('revoke %I from architect_executor', owner_role);
+  perform architect._record_enrollment(owner_role, false);
+  return format('architect_executor no longer holds the rights of %I', owner_role);
+end
+$$;
+comment on function architect.withdraw(name) is 'Take back what architect.enroll gave.';
+
+create or replace view architect.enrollments with (security_invoker = true) as
+select e.role_name, e.enrolled_by, e.enrolled_at,
+       coalesce(pg_catalog.pg_has_role('architect_executor', r.oid, 'usage'), false) as is_effective
+  from architect.enrollment as e
+  left join pg_catalog.pg_roles as r on r.rolname = e.role_name and r.oid = e.role_oid;
+comment on view architect.enrollments is 'Owners whose tables architect_executor may index.';

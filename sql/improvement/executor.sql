@@ -1,0 +1,38 @@
+create or replace function architect._own_address()
+returns table (socket_directory text, port text, database_name text, started text)
+language sql stable parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  -- from the server itself: an address that a role could set would hand out the rights of the server's OS user
+  select btrim(split_part(current_setting('unix_socket_directories'), ',', 1), ' "'),
+         current_setting('port'), current_database()::text, pg_postmaster_start_time()::text
+$$;
+comment on function architect._own_address() is 'Where this server listens for local connections.';
+
+create or replace function architect._holds_snapshot(pid integer) returns boolean
+language sql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select coalesce((select a.backend_xmin is not null from pg_stat_activity as a where a.pid = _holds_snapshot.pid), false)
+$$;
+comment on function architect._holds_snapshot(integer) is 'Whether a concurrent build would have to wait for that session.';
+
+create or replace function architect._cron_is_usable() returns boolean
+language sql stable parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select exists (select from pg_extension where extname = 'pg_cron')
+     and current_setting('cron.use_background_workers', true) = 'on'
+     and has_schema_privilege('architect_executor', (select oid from pg_namespace where nspname = 'cron'), 'usage')
+$$;
+comment on function architect._cron_is_usable() is 'Whether pg_cron workers of this database can act as architect_executor.';
+
+create or replace function architect._executor_start(proposal_id bigint) returns void
+language plpython3u volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]
+return api.run(plpy, "improvement.cron", "start", proposal_id)
+$$;
+comment on function architect._executor_start(bigint) is
+  'Have pg_cron go on with a proposal as architect_executor, which owns this function so that the job is its own.';

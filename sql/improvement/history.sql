@@ -1,0 +1,60 @@
+create or replace view architect.improvement_history with (security_invoker = true) as
+select p.proposal_id as improvement_id,
+       coalesce(r.analysis, '{}'::jsonb) as analysis_results,
+       p.apply_sql as generated_code,
+       p.target_file,
+       p.change_type,
+       p.risk_level,
+       -- no repository is configured in this release, so no commit and no test run can be named
+       null::text as git_commit_hash,
+       m.success_score,
+       null::integer as tests_passed,
+       null::integer as tests_failed,
+       m.performance_delta,
+       p.deployed_at is not null as was_deployed,
+       p.rolled_back_at is not null as was_rolled_back,
+       p.started_at,
+       p.completed_at,
+       p.rolled_back_at,
+       p.state,
+       p.verdict,
+       m.interval_low as performance_low,
+       m.interval_high as performance_high,
+       m.minimum_detectable_effect,
+       m.explanation,
+       p.title,
+       p.hypothesis,
+       p.why,
+       p.revert_sql,
+       (p.prediction ->> 'reduction_percent')::numeric as predicted_reduction_percent,
+       p.generator,
+       p.requested_by,
+       a.decision,
+       a.decided_by,
+       a.reason as decision_reason,
+       p.error,
+       p.gate_version,
+       r.versions,
+       p.measurement_id,
+       p.run_id
+  from architect.proposal as p
+  left join architect.run as r using (run_id)
+  left join architect.measurement as m using (measurement_id)
+  left join lateral (select x.* from architect.approval as x where x.proposal_id = p.proposal_id
+                      order by x.approval_id desc limit 1) as a on true;
+comment on view architect.improvement_history is
+  'One row per proposal, whatever happened. performance_delta: per cent less cost of the touched statements, as measured.';
+
+create or replace view architect.improvement_success with (security_invoker = true) as
+select h.change_type,
+       h.risk_level,
+       count(*) as attempts,
+       count(*) filter (where h.verdict = 'improved') as improved,
+       count(*) filter (where h.verdict = 'harmful') as harmful,
+       count(*) filter (where h.was_rolled_back) as rollbacks,
+       avg(h.success_score) as average_success_score,
+       avg(h.performance_delta) as average_performance_delta
+  from architect.improvement_history as h
+ where h.was_deployed
+ group by h.change_type, h.risk_level;
+comment on view architect.improvement_success is 'Which kinds of change succeed, among those that were deployed.';
