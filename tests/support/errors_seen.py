@@ -27,7 +27,6 @@ def record(sqlstate: str | None, message: str | None, context: str | None) -> No
 
 def record_psql(stderr: str) -> None:
     """Note the errors in what psql printed with VERBOSITY=verbose."""
-    found = list(_PSQL.finditer(stderr))
-    ends = [match.start() for match in found[1:]] + [len(stderr)]
-    for match, end in zip(found, ends, strict=True):
-        record(match[1], match[2], context=stderr[match.end() : end])
+    for block in re.split(r"^(?=(?:psql:\S+ )?ERROR:  )", stderr, flags=re.MULTILINE):
+        if match := _PSQL.match(block):
+            record(match[1], match[2], context=block[match.end() :])
