@@ -15,7 +15,7 @@ SCRIPTS := extension/pg_architect--$(VERSION).sql \
 SOURCES := pg_architect.control tools/assemble $(shell find sql migrations -name '*.sql' 2>/dev/null)
 VENV := build/venv/bin
 RELEASED := $(shell sed -n 's/^[0-9a-f]* [ *]*\(.*\.sql\)$$/extension\/\1/p' extension/frozen.txt 2>/dev/null)
-PGXS_MAKE = PG_CONFIG='$(shell tools/pg-config)' $(MAKE) --no-print-directory -f pgxs.mk \
+PGXS_MAKE = $(MAKE) --no-print-directory -f pgxs.mk PG_CONFIG="$$(tools/pg-config)" \
 	DATA='$(sort $(SCRIPTS) $(RELEASED))'
 
 .PHONY: all setup deps install uninstall installed installcheck check lint golden bench demo demo-stop clean
