@@ -2,7 +2,7 @@
 do $roles$
 declare
   wanted record;
-  found record;
+  existing record;
   stranger text;
 begin
   for wanted in
@@ -17,7 +17,7 @@ begin
       ('architect_admin',    false, 'changes settings and policies')
     ) as role (name, may_log_in, purpose)
   loop
-    select rolsuper, rolbypassrls, rolcreaterole, rolcanlogin into found
+    select rolsuper, rolbypassrls, rolcreaterole, rolcanlogin into existing
       from pg_catalog.pg_roles where rolname = wanted.name;
     if not found then
       execute format('create role %I %s nosuperuser nocreatedb nocreaterole noreplication nobypassrls',
@@ -25,7 +25,7 @@ begin
       execute format('comment on role %I is %L', wanted.name, 'pg_architect: ' || wanted.purpose);
       continue;
     end if;
-    if found.rolsuper or found.rolbypassrls or found.rolcreaterole or found.rolcanlogin is distinct from wanted.may_log_in then
+    if existing.rolsuper or existing.rolbypassrls or existing.rolcreaterole or existing.rolcanlogin is distinct from wanted.may_log_in then
       raise exception 'role "%" exists with attributes that pg_architect does not give it', wanted.name
         using errcode = '42501',
               hint = format('Rename that role, or run: alter role %I %s nosuperuser nobypassrls nocreaterole;',

@@ -61,7 +61,7 @@ begin
                      case object.kind when 'routine' then 'execute' else 'select' end,
                      case object.kind when 'routine' then 'routine' else 'table' end, object.identity, granted.name);
     end loop;
-    if new_owner is distinct from 'architect_owner' and object.kind = 'routine' then
+    if new_owner = 'architect_planner' then
       execute format('grant execute on routine %s to architect_owner', object.identity);
     end if;
   end loop;

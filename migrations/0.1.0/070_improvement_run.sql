@@ -225,8 +225,16 @@ comment on column architect.enrollment.role_oid is 'Its OID then: a role that wa
 comment on column architect.enrollment.enrolled_by is 'Session user who enrolled it.';
 comment on column architect.enrollment.enrolled_at is 'When.';
 
-select pg_catalog.pg_extension_config_dump(c.oid, '')
-  from pg_catalog.pg_class as c
- where c.relnamespace = 'architect'::regnamespace
-   and c.relname ~ '^(run|run_log|proposal|proposal_event|approval)(_.*_seq)?$' and c.relkind in ('r', 'S')
-    or c.oid in ('architect.policy'::regclass, 'architect.enrollment'::regclass);
+do $dump$
+declare
+  object regclass;
+begin
+  for object in
+    select c.oid from pg_catalog.pg_class as c
+     where c.relnamespace = 'architect'::regnamespace
+       and c.relname ~ '^(run|run_log|proposal|proposal_event|approval|policy|enrollment)(_.*_seq)?$' and c.relkind in ('r', 'S')
+  loop
+    perform pg_catalog.pg_extension_config_dump(object, '');
+  end loop;
+end
+$dump$;
