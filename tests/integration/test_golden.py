@@ -5,6 +5,7 @@ A change shows up as a diff of these files; `make golden` writes them anew, and 
 
 from __future__ import annotations
 
+import difflib
 import os
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def test_catalogue(cluster: Cluster, database: str, name: str, request: pytest.F
         found = catalogue.lines(connection, getattr(catalogue, name.upper()))
     if request.config.getoption("--regenerate-golden"):
         write(name, found)
-    assert found == read(name), f"tests/golden/{name}.txt differs: run make golden and read the diff"
+    assert not difference(name, found), difference(name, found)
 
 
 @pytest.mark.last
@@ -32,15 +33,19 @@ def test_errors(request: pytest.FixtureRequest) -> None:
     full = os.environ.get("ARCHITECT_FULL_RUN") == "1"
     if full and request.config.getoption("--regenerate-golden"):
         write("errors", found)
-    known = read("errors")
-    assert set(found) <= set(known), "new messages: run make golden and read the diff"
-    if full:
-        assert found == known, "listed messages that no test meets any more: run make golden and read the diff"
+    wanted = found if full else sorted({*found, *read("errors")})
+    assert not difference("errors", wanted), difference("errors", wanted)
 
 
 def read(name: str) -> list[str]:
     path = GOLDEN / f"{name}.txt"
     return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def difference(name: str, found: list[str]) -> str:
+    """A diff for people; empty if there is none."""
+    lines = list(difflib.unified_diff(read(name), found, f"tests/golden/{name}.txt", "found", n=0, lineterm=""))
+    return "\n".join(["run make golden and read the diff", *lines]) if lines else ""
 
 
 def write(name: str, found: list[str]) -> None:

@@ -16,7 +16,10 @@ OBJECTS = """
       left join pg_proc as p on d.classid = 'pg_proc'::regclass and p.oid = d.objid
       left join pg_type as t on d.classid = 'pg_type'::regclass and t.oid = d.objid
       left join pg_roles as owner on owner.oid = coalesce(c.relowner, p.proowner, t.typowner)
+      left join pg_class as rows_of on rows_of.oid = t.typrelid
      where d.deptype = 'e' and e.extname = 'pg_architect'
+       -- array types and the row types of tables come with them, since PostgreSQL 17 as members of their own
+       and (t.oid is null or t.typcategory <> 'A' and coalesce(rows_of.relkind, 'c') = 'c')
      union all
     select format('schema %s: %s', nspname, nspowner::regrole) from pg_namespace where nspname = 'architect'
 """
