@@ -117,11 +117,11 @@ class PsycopgDatabase:
                 detail=diag.message_detail,
             ) from exc
 
-    def query_typed(self, sql: str, types: Sequence[str], values: Sequence[str | None]) -> list[Row]:
+    def query_typed(self, _sql: str, _types: Sequence[str], _values: Sequence[str | None]) -> list[Row]:
         raise ArchitectError(errors.FEATURE_NOT_SUPPORTED, "typed parameters need a session inside the server")
 
     def notice(self, message: str) -> None:
-        print(message)
+        print(message)  # noqa: T201  the command line is where this one speaks
 
     @contextlib.contextmanager
     def subtransaction(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ from pg_architect.core.settings import load
 from pg_architect.experiment import measure, writes
 from pg_architect.experiment.replay import ReplayStatement
 from pg_architect.improvement import cron
+from pg_architect.improvement.admission import Action
 
 Outcome = tuple[str | None, str | None]
 
@@ -26,27 +27,35 @@ def advance(db: Database, proposal_id: int, failure: str | None, via: str) -> Ou
     ``stop`` is JSON with sqlstate, message and hint when it stopped for a reason.
     """
     if via == "pg_cron":
-        outcome = cron.outcome_of_statement(db, proposal_id)
-        if outcome == "running":
-            return None, None
-        failure = outcome
+        _advance_in_worker(db, proposal_id)
+        return None, None
+    action = _go_on(db, proposal_id, failure)
+    if action["action"] == "run":
+        return action["sql"], None
+    return None, json.dumps(action) if "message" in action else None
+
+
+def _advance_in_worker(db: Database, proposal_id: int) -> None:
+    outcome = cron.outcome_of_statement(db, proposal_id)
+    if outcome == cron.RUNNING:
+        return
+    action = _go_on(db, proposal_id, outcome)
+    if action["action"] == "run":
+        cron.schedule_statement(db, proposal_id, action["sql"])
+    else:
+        cron.forget(db, proposal_id)
+    db.commit()
+
+
+def _go_on(db: Database, proposal_id: int, failure: str | None) -> Action:
+    """Do steps until one is ``run`` or ``stop``."""
     while True:
-        action = json.loads(db.query("select architect._step($1, $2) as step", proposal_id, failure)[0]["step"])
+        action: Action = json.loads(db.query("select architect._step($1, $2) as step", proposal_id, failure)[0]["step"])
         db.commit()
+        failure = None
         match action["action"]:
-            case "run":
-                if via != "pg_cron":
-                    return action["sql"], None
-                cron.schedule_statement(db, proposal_id, action["sql"])
-                db.commit()
-                return None, None
-            case "stop":
-                if via == "pg_cron":
-                    cron.forget(db, proposal_id)
-                    db.commit()
-                return None, json.dumps(action) if "message" in action else None
-            case "again":
-                pass
+            case "run" | "stop":
+                return action
             case "baseline":
                 _observe_baseline(db, proposal_id, action)
             case "tag":
@@ -54,19 +63,18 @@ def advance(db: Database, proposal_id: int, failure: str | None, via: str) -> Ou
             case "measure":
                 _measure(db, proposal_id, action)
         db.commit()
-        failure = None
 
 
 def _windows(settings: Mapping[str, float]) -> dict[str, Any]:
     return {"windows": int(settings["measurement_windows"]), "seconds_each": settings["measurement_window_seconds"]}
 
 
-def _observe_baseline(db: Database, proposal_id: int, action: Mapping[str, Any]) -> None:
+def _observe_baseline(db: Database, proposal_id: int, action: Action) -> None:
     seen = writes.collect(db, action["relation_oid"], action["writers"], **_windows(load(db)))
     db.query("select architect._record_baseline($1, $2::jsonb)", proposal_id, writes.to_json(seen))
 
 
-def _measure(db: Database, proposal_id: int, action: Mapping[str, Any]) -> None:
+def _measure(db: Database, proposal_id: int, action: Action) -> None:
     settings = load(db)
     after = writes.collect(db, action["relation_oid"], action["writers"], **_windows(settings))
     decision = measure.measure(

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pg_architect.core.db import Database
 
+RUNNING = "running"
+
 
 def step_job(proposal_id: int) -> str:
     return f"pg_architect {proposal_id} step"
@@ -23,14 +25,14 @@ def start(db: Database, proposal_id: int) -> None:
 
 
 def schedule_statement(db: Database, proposal_id: int, sql: str) -> None:
-    """Run one statement at the next minute, as the whole command of a job: it then has no transaction block around it."""
+    """Run one statement at the next minute, as the whole command of a job: no transaction block is around it then."""
     # Anything older would be taken for the outcome of this one.
     _unschedule(db, statement_job(proposal_id))
     _schedule(db, statement_job(proposal_id), sql)
 
 
 def outcome_of_statement(db: Database, proposal_id: int) -> str | None:
-    """``running`` while the job has not ended, its message when it failed, None when it succeeded or there is none."""
+    """`RUNNING` while the job has not ended, its message when it failed, None when it succeeded or there is none."""
     rows = db.query(
         """select d.status, d.return_message
              from cron.job as j left join cron.job_run_details as d on d.jobid = j.jobid and d.start_time is not null
@@ -42,7 +44,7 @@ def outcome_of_statement(db: Database, proposal_id: int) -> str | None:
         return None
     status = rows[0]["status"]
     if status not in ("succeeded", "failed"):
-        return "running"
+        return RUNNING
     _unschedule(db, statement_job(proposal_id))
     return None if status == "succeeded" else (rows[0]["return_message"] or "the pg_cron job failed").strip()
 

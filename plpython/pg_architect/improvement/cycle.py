@@ -106,7 +106,11 @@ def generate(db: Database, run: journal.Run, observed: Observed, settings: Setti
     fresh = []
     for change in changes:
         if before := known.get(change.apply_sql):
-            run.say(db, "generate", f"{change.title}: left out, proposal {before.proposal_id} is {before.state}{before.verdict_words}")
+            run.say(
+                db,
+                "generate",
+                f"{change.title}: left out, proposal {before.proposal_id} is {before.state}{before.verdict_words}",
+            )
         else:
             fresh.append(change)
     if not changes:

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
 
 from pg_architect.core.db import Database, Row, row_json
 from pg_architect.core.errors import (
-    INSUFFICIENT_PRIVILEGE,
     NO_DATA_FOUND,
     OBJECT_IN_USE,
     OBJECT_NOT_IN_PREREQUISITE_STATE,
     ArchitectError,
 )
-from pg_architect.core.settings import load
-from pg_architect.improvement import replay_plan
-from pg_architect.safety import gate
+from pg_architect.improvement import admission, replay_plan
+from pg_architect.improvement.admission import Action, stop
 
 INTERRUPTED = "the build was interrupted"
 
@@ -53,8 +50,8 @@ def step(db: Database, proposal_id: int, failure: str | None) -> str:
 def _claim(db: Database, proposal_id: int) -> Row:
     """Lock the proposal, and refuse while another live session works on it."""
     rows = db.query(
-        "select p.*, p.gate_objects::text as objects, p.baseline is not null as has_baseline from architect.proposal as p"
-        " where proposal_id = $1 for update",
+        """select p.*, p.gate_objects::text as objects, p.baseline is not null as has_baseline
+             from architect.proposal as p where proposal_id = $1 for update""",
         proposal_id,
     )
     if not rows:
@@ -83,17 +80,17 @@ def _claim(db: Database, proposal_id: int) -> Row:
     return row
 
 
-def _begin(db: Database, proposal: Row) -> dict[str, Any]:
+def _begin(db: Database, proposal: Row) -> Action:
     """From approved (or retry) to deploying: everything that was approved must still hold."""
     proposal_id = proposal["proposal_id"]
-    approval = _approval(db, proposal_id)
+    approval = admission.approval(db, proposal_id)
     if approval is None or approval["is_expired"]:
         db.query("select architect._transition($1, 'expired', 'the approval has expired')", proposal_id)
-        return _stop(f"the approval of proposal {proposal_id} has expired", "Run the cycle again for a fresh proposal.")
-    if change := _what_changed(db, proposal, approval):
+        return stop(f"the approval of proposal {proposal_id} has expired", "Run the cycle again for a fresh proposal.")
+    if change := admission.what_changed(db, proposal, approval):
         db.query("select architect._transition($1, 'refused', $2)", proposal_id, change)
-        return _stop(f"proposal {proposal_id} is no longer what was approved: {change}", "Run the cycle again.")
-    if obstacle := _obstacle(db, proposal):
+        return stop(f"proposal {proposal_id} is no longer what was approved: {change}", "Run the cycle again.")
+    if obstacle := admission.obstacle(db, proposal):
         return obstacle
     if not proposal["has_baseline"]:
         return {"action": "baseline", **replay_plan.write_side(db, proposal["relation_oid"])}
@@ -101,79 +98,7 @@ def _begin(db: Database, proposal: Row) -> dict[str, Any]:
     return {"action": "run", "sql": proposal["apply_sql"], "purpose": "build"}
 
 
-def _approval(db: Database, proposal_id: int) -> Row | None:
-    rows = db.query(
-        """select decision, digest, expires_at <= clock_timestamp() as is_expired from architect.approval
-            where proposal_id = $1 order by approval_id desc limit 1""",
-        proposal_id,
-    )
-    return rows[0] if rows and rows[0]["decision"] == "approved" else None
-
-
-def _what_changed(db: Database, proposal: Row, approval: Row) -> str | None:
-    """Judge again, by names and OIDs as they are now; None when it is the very thing that was approved."""
-    digest = db.query(
-        "select architect._digest(apply_sql, revert_sql, gate_objects, gate_version) as digest from architect.proposal"
-        " where proposal_id = $1",
-        proposal["proposal_id"],
-    )[0]["digest"]
-    if not digest == proposal["digest"] == approval["digest"]:
-        return "its text differs from what was approved"
-    if proposal["gate_version"] != gate.GATE_VERSION:
-        return f"it was judged by gate {proposal['gate_version']}, this is gate {gate.GATE_VERSION}"
-    judgement = gate.judge(db, proposal["apply_sql"])
-    if judgement.verdict == "refuse":
-        return "; ".join(reason.detail for reason in judgement.reasons)
-    if judgement.to_json()["objects"] != row_json(proposal["objects"]):
-        return "its names lead to other objects now"
-    if judgement.apply_sql != proposal["apply_sql"]:
-        return "it reads differently now"
-    return None
-
-
-def _obstacle(db: Database, proposal: Row) -> dict[str, Any] | None:
-    """What forbids to begin now, though the approval is good; the state stays as it is."""
-    owner = proposal["relation_owner"]
-    if not db.query("select pg_has_role('architect_executor', $1, 'usage') as may", owner)[0]["may"]:
-        return _stop(
-            f'architect_executor does not hold the rights of "{owner}", who owns {proposal["relation_name"]}',
-            f"A DBA has to run: select architect.enroll('{owner}');",
-            INSUFFICIENT_PRIVILEGE,
-        )
-    busy = db.query(
-        """select proposal_id from architect.proposal where relation_oid = $1::oid and proposal_id <> $2
-              and deployment_id = architect._this_deployment() and state in ('deploying', 'deployed', 'verifying', 'reverting')""",
-        proposal["relation_oid"],
-        proposal["proposal_id"],
-    )
-    if busy:
-        return _stop(
-            f"proposal {busy[0]['proposal_id']} on the same table is not finished",
-            f"One unverified change per table: call architect.sp_deploy_approved({busy[0]['proposal_id']}, wait => '10 minutes');",
-        )
-    limit = db.query(
-        """select max_changes_per_day as most, autonomy_level,
-                  (select count(distinct e.proposal_id) from architect.proposal_event as e join architect.proposal as o using (proposal_id)
-                    where e.to_state = 'deploying' and o.change_type = p.change_type and o.proposal_id <> $2
-                      and e.happened_at > clock_timestamp() - interval '24 hours') as begun
-             from architect.policies as p where change_type = $1""",
-        proposal["change_type"],
-        proposal["proposal_id"],
-    )[0]
-    if limit["autonomy_level"] == "observe":
-        return _stop(
-            f"the policy for {proposal['change_type']} is observe: nothing is applied",
-            f"An admin can change it: select architect.set_policy('{proposal['change_type']}', autonomy_level => 'supervised');",
-        )
-    if limit["begun"] >= limit["most"]:
-        return _stop(
-            f"{limit['begun']} changes were begun in the last 24 hours, the policy allows {limit['most']}",
-            "Wait, or let an admin raise max_changes_per_day with architect.set_policy.",
-        )
-    return None
-
-
-def _deploying(db: Database, proposal: Row) -> dict[str, Any]:
+def _deploying(db: Database, proposal: Row) -> Action:
     """A build was handed out: it is done, has failed, or was interrupted and left debris."""
     proposal_id = proposal["proposal_id"]
     index = _index(db, proposal)
@@ -182,20 +107,22 @@ def _deploying(db: Database, proposal: Row) -> dict[str, Any]:
         db.query("select architect._transition($1, 'retry', $2)", proposal_id, reason)
         if reason == INTERRUPTED:
             return {"action": "again"}
-        return _stop(
+        return stop(
             f"the index of proposal {proposal_id} could not be built: {reason}",
-            f"Nothing is left of it. Try again with: call architect.sp_deploy_approved({proposal_id}, wait => '10 minutes');",
+            "Nothing is left of it. Try again with: "
+            f"call architect.sp_deploy_approved({proposal_id}, wait => '10 minutes');",
         )
     if not index.is_on_target:
         reason = f"another relation has the name {proposal['index_name']} now"
         db.query("select architect._transition($1, 'failed', $2)", proposal_id, reason)
-        return _stop(reason, "Run the cycle again for a proposal with another name.")
+        return stop(reason, "Run the cycle again for a proposal with another name.")
     if not index.is_valid:
         # Ours: the gate saw that the name was free before this state was entered.
         if proposal["has_failed_now"] and proposal["has_failed_before"]:
-            return _stop(
+            return stop(
                 f"the invalid index {proposal['index_name']} could not be removed: {proposal['error']}",
-                f"Call architect.sp_deploy_approved({proposal_id}, wait => '10 minutes') again, or run: {proposal['revert_sql']};",
+                f"Call architect.sp_deploy_approved({proposal_id}, wait => '10 minutes') again, "
+                f"or run: {proposal['revert_sql']};",
             )
         if proposal["error"] is None:
             db.query("update architect.proposal set error = $2 where proposal_id = $1", proposal_id, INTERRUPTED)
@@ -205,13 +132,18 @@ def _deploying(db: Database, proposal: Row) -> dict[str, Any]:
     return {"action": "tag", "sql": _comment(db, proposal)}
 
 
-def _deployed(db: Database, proposal: Row) -> dict[str, Any]:
+def _deployed(db: Database, proposal: Row) -> Action:
     index = _index(db, proposal)
     if index is None or not index.is_on_target or not index.is_valid:
-        db.query("select architect._transition($1, 'failed', 'the index was dropped by somebody else')", proposal["proposal_id"])
-        return _stop("the index was dropped by somebody else", "Run the cycle again to have the workload looked at anew.")
+        db.query(
+            "select architect._transition($1, 'failed', 'the index was dropped by somebody else')",
+            proposal["proposal_id"],
+        )
+        return stop(
+            "the index was dropped by somebody else", "Run the cycle again to have the workload looked at anew."
+        )
     db.query("select architect._transition($1, 'verifying', null)", proposal["proposal_id"])
-    plan = replay_plan.read_side(db, proposal["relation_oid"], load(db))
+    plan = replay_plan.read_side(db, proposal["relation_oid"])
     return {
         "action": "measure",
         "index_oid": index.oid,
@@ -222,13 +154,13 @@ def _deployed(db: Database, proposal: Row) -> dict[str, Any]:
     }
 
 
-def _verifying(db: Database, proposal: Row) -> dict[str, Any]:
+def _verifying(db: Database, proposal: Row) -> Action:
     """A measurement was interrupted (a finished one has moved the state already): measure again."""
     db.query("select architect._transition($1, 'deployed', 'the measurement was interrupted')", proposal["proposal_id"])
     return {"action": "again"}
 
 
-def _reverting(db: Database, proposal: Row) -> dict[str, Any]:
+def _reverting(db: Database, proposal: Row) -> Action:
     proposal_id = proposal["proposal_id"]
     index = _index(db, proposal)
     if index is None or not index.is_on_target or index.oid != proposal["created_index_oid"]:
@@ -236,27 +168,29 @@ def _reverting(db: Database, proposal: Row) -> dict[str, Any]:
         return {"action": "stop"}
     if proposal["error"] is not None:
         db.query("select architect._transition($1, 'revert_failed', $2)", proposal_id, proposal["error"])
-        return _stop(
+        return stop(
             f"proposal {proposal_id} could not be reverted: {proposal['error']}",
-            f"Try again with: call architect.sp_rollback({proposal_id}, 'try again'); or run: {proposal['revert_sql']};",
+            f"Try again with: call architect.sp_rollback({proposal_id}, 'try again'); "
+            f"or run: {proposal['revert_sql']};",
         )
     return {"action": "run", "sql": proposal["revert_sql"], "purpose": "revert"}
 
 
-def _revert_failed(db: Database, proposal: Row) -> dict[str, Any]:
+def _revert_failed(db: Database, proposal: Row) -> Action:
     db.query("select architect._transition($1, 'reverting', 'another try')", proposal["proposal_id"])
     return {"action": "again"}
 
 
-def _nothing_to_do(db: Database, proposal: Row) -> dict[str, Any]:
+def _nothing_to_do(_db: Database, proposal: Row) -> Action:
     state, proposal_id = proposal["state"], proposal["proposal_id"]
     if state in ("kept", "reverted"):
         return {"action": "stop"}
     hint = {
         "proposed": "A dry run proposes only; call architect.sp_autonomous_improvement(dry_run => false).",
-        "awaiting_approval": f"A member of architect_approver has to run: select architect.approve({proposal_id}, 'reason');",
-    }.get(state, "It came to its end; run the cycle again for a fresh proposal.")
-    return _stop(f"proposal {proposal_id} is {state.replace('_', ' ')}, it cannot be deployed", hint)
+        "awaiting_approval": "A member of architect_approver has to run: "
+        f"select architect.approve({proposal_id}, 'reason');",
+    }.get(state, "It came to its end; run the cycle again.")
+    return stop(f"proposal {proposal_id} is {state.replace('_', ' ')}, it cannot be deployed", hint)
 
 
 _STEPS = {
@@ -294,7 +228,3 @@ def _comment(db: Database, proposal: Row) -> str:
         text,
     )[0]["sql"]
     return sql
-
-
-def _stop(message: str, hint: str, sqlstate: str = OBJECT_NOT_IN_PREREQUISITE_STATE) -> dict[str, Any]:
-    return {"action": "stop", "sqlstate": sqlstate, "message": message, "hint": hint}

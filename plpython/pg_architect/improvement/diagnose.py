@@ -39,8 +39,9 @@ def _wasteful_scans(one: Examined) -> Iterator[Cause]:
                 one.captured.statement_id,
                 one.captured.share,
                 "sequential_scan",
-                f"reads all {node.rows_read:,.0f} rows of {node.schema_name}.{relation} to use about {max(node.rows, 1):,.0f};"
-                f" {one.captured.calls:,} calls, {one.captured.mean_ms:,.1f} ms each, {one.captured.share:.0%} of database time",
+                f"reads all {node.rows_read:,.0f} rows of {node.schema_name}.{relation} to use about"
+                f" {max(node.rows, 1):,.0f}; {one.captured.calls:,} calls, {one.captured.mean_ms:,.1f} ms each,"
+                f" {one.captured.share:.0%} of database time",
             )
 
 

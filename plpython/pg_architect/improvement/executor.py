@@ -26,11 +26,11 @@ POLL_SECONDS = 0.1
 CONNECT_SECONDS = 5.0
 
 
-class StatementFailed(ArchitectError):
+class StatementError(ArchitectError):
     """The server refused or failed a statement in the executor's session."""
 
 
-class Unreachable(ArchitectError):
+class UnreachableError(ArchitectError):
     """No session as architect_executor can be opened here."""
 
 
@@ -45,9 +45,9 @@ class Loopback:
     def run(self, sql: str, deadline: float) -> list[Row]:
         """Run one statement; rows as dictionaries of text.
 
-        While waiting, the holder runs a query so that a cancel reaches it, and commits so that a concurrent build does not
-        wait for the holder's own snapshot. On a cancel, or past ``deadline`` (time.monotonic), the statement is canceled.
-        Raises StatementFailed, or ArchitectError 57014 past the deadline.
+        While waiting, the holder runs a query so that a cancel reaches it, and commits so that a concurrent build does
+        not wait for the holder's own snapshot. On a cancel, or past ``deadline`` (time.monotonic), the statement is
+        canceled. Raises StatementError, or ArchitectError 57014 past the deadline.
         """
         try:
             self._pgconn.send_query(sql.encode())
@@ -78,7 +78,7 @@ class Loopback:
         from psycopg import pq
 
         rows: list[Row] = []
-        failure: StatementFailed | None = None
+        failure: StatementError | None = None
         while (result := self._pgconn.get_result()) is not None:
             if result.status == pq.ExecStatus.TUPLES_OK:
                 names = [result.fname(i).decode() for i in range(result.nfields)]
@@ -99,18 +99,19 @@ class Loopback:
 
 @contextlib.contextmanager
 def loopback(holder: Database, commits: bool = True) -> Iterator[Loopback]:
-    """Open a session as architect_executor on this very server and database; raises Unreachable."""
+    """Open a session as architect_executor on this very server and database; raises UnreachableError."""
     where = holder.query("select * from architect._own_address()")[0]
     pgconn = _connect(holder, where, commits)
     session = Loopback(holder, pgconn, commits)
     try:
         deadline = time.monotonic() + CONNECT_SECONDS
         seen = session.run(
-            "select session_user::text as who, pg_postmaster_start_time()::text as started, current_database()::text as name",
+            "select session_user::text as who, pg_postmaster_start_time()::text as started,"
+            " current_database()::text as name",
             deadline,
         )[0]
         if seen != {"who": ROLE, "started": where["started"], "name": where["database_name"]}:
-            raise Unreachable(OBJECT_NOT_IN_PREREQUISITE_STATE, "the server behind the socket is another one")
+            raise UnreachableError(OBJECT_NOT_IN_PREREQUISITE_STATE, "the server behind the socket is another one")
         yield session
     finally:
         session.close()
@@ -131,7 +132,7 @@ def _connect(holder: Database, where: Row, commits: bool) -> Any:
     )
     pgconn = pq.PGconn.connect_start(conninfo.encode())
     deadline = time.monotonic() + CONNECT_SECONDS
-    status = pq.PollingStatus.WRITING
+    status: int = pq.PollingStatus.WRITING
     while status not in (pq.PollingStatus.OK, pq.PollingStatus.FAILED) and time.monotonic() < deadline:
         if pgconn.socket >= 0:
             reading = [pgconn.socket] if status == pq.PollingStatus.READING else []
@@ -144,7 +145,7 @@ def _connect(holder: Database, where: Row, commits: bool) -> Any:
     if status != pq.PollingStatus.OK:
         message = pgconn.error_message.decode(errors="replace").strip() or "no answer within 5 s"
         pgconn.finish()
-        raise Unreachable(
+        raise UnreachableError(
             OBJECT_NOT_IN_PREREQUISITE_STATE,
             f"no session as {ROLE} can be opened: {message}",
             hint="architect.check_health() prints the lines for pg_hba.conf and pg_ident.conf.",
@@ -152,14 +153,14 @@ def _connect(holder: Database, where: Row, commits: bool) -> Any:
     return pgconn
 
 
-def _failure(result: Any) -> StatementFailed:
+def _failure(result: Any) -> StatementError:
     from psycopg.pq import DiagnosticField
 
     def field(which: DiagnosticField) -> str | None:
         value = result.error_field(which)
         return None if value is None else value.decode(errors="replace")
 
-    return StatementFailed(
+    return StatementError(
         field(DiagnosticField.SQLSTATE) or EXTERNAL_ROUTINE_EXCEPTION,
         field(DiagnosticField.MESSAGE_PRIMARY) or "the executor's session ended",
         detail=field(DiagnosticField.MESSAGE_DETAIL),

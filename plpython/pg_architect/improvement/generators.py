@@ -47,7 +47,12 @@ def _index_change(one: advisor.IndexRecommendation) -> dict[str, Any]:
             "basis": one.prediction_basis,
             "time_saved_share": one.time_saved_share,
             "helped": [
-                {"statement_id": h.statement_id, "cost_before": h.cost_before, "cost_after": h.cost_after, "share": h.share}
+                {
+                    "statement_id": h.statement_id,
+                    "cost_before": h.cost_before,
+                    "cost_after": h.cost_after,
+                    "share": h.share,
+                }
                 for h in one.helped
             ],
             "size_bytes": one.size_bytes,

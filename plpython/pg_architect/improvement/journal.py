@@ -33,8 +33,10 @@ class Run:
 def running(db: Database, run_id: int) -> Run:
     """The run of that number, which must be this session's and still running."""
     rows = db.query(
-        """select run_id, requested_by::text, dry_run, max_changes_per_run, target_area from architect.run
-            where run_id = $1 and status = 'running' and requested_by = session_user and backend_pid = pg_backend_pid()""",
+        """select run_id, requested_by::text, dry_run, max_changes_per_run, target_area
+             from architect.run
+            where run_id = $1 and status = 'running'
+              and requested_by = session_user and backend_pid = pg_backend_pid()""",
         run_id,
     )
     if not rows:

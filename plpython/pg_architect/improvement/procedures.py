@@ -1,4 +1,4 @@
-"""The procedures that people call. They commit, so they run with the caller's own rights; state changes through definers."""
+"""The procedures that people call. They commit, so they run as the caller; state changes through definer functions."""
 
 from __future__ import annotations
 
@@ -65,11 +65,15 @@ def improve(
         db.commit()
     except ArchitectError as exc:
         db.rollback()
-        db.query("select architect._end_run($1, $2, null, $3)", run_id, "failed" if handled(exc) else "canceled", exc.message)
+        db.query(
+            "select architect._end_run($1, $2, null, $3)", run_id, "failed" if handled(exc) else "canceled", exc.message
+        )
         db.commit()
         raise
     if debug:
-        for entry in db.query("select phase, message from architect.run_log where run_id = $1 order by entry_id", run_id):
+        for entry in db.query(
+            "select phase, message from architect.run_log where run_id = $1 order by entry_id", run_id
+        ):
             db.notice(f"log of run {run_id}: {entry['phase']}: {entry['message']}")
     if deadline is not None and not is_dry:
         for proposal_id in thought["accepted"]:
@@ -116,12 +120,14 @@ def _drive(db: Database, proposal_id: int, deadline: float) -> None:
     db.commit()
     try:
         with executor.loopback(db) as session:
-            return _drive_by_loopback(db, session, proposal_id, deadline)
-    except executor.Unreachable as exc:
+            _drive_by_loopback(db, session, proposal_id, deadline)
+            return
+    except executor.UnreachableError as exc:
         unreachable = exc
     if db.query("select architect._cron_is_usable() as usable")[0]["usable"]:
-        return _drive_by_cron(db, proposal_id, deadline)
-    _drive_by_hand(db, proposal_id, unreachable)
+        _drive_by_cron(db, proposal_id, deadline)
+    else:
+        _drive_by_hand(db, proposal_id, unreachable)
 
 
 def _drive_by_loopback(db: Database, session: executor.Loopback, proposal_id: int, deadline: float) -> None:
@@ -146,7 +152,7 @@ def _drive_by_loopback(db: Database, session: executor.Loopback, proposal_id: in
         try:
             session.run(row["next_sql"], deadline)
             failure = "null"
-        except executor.StatementFailed as exc:
+        except executor.StatementError as exc:
             failure = _literal(db, f"{exc.message} ({exc.sqlstate})")
 
 
@@ -163,17 +169,17 @@ def _drive_by_cron(db: Database, proposal_id: int, deadline: float) -> None:
 
 
 def _drive_by_hand(db: Database, proposal_id: int, unreachable: ArchitectError) -> None:
-    """No executor: a superuser's own session does the steps, except the statements, which are printed to be run by hand."""
+    """No executor: a superuser's own session takes the steps; the statements are printed, to be run by hand."""
     if not db.query("select rolsuper from pg_roles where rolname = current_user")[0]["rolsuper"]:
         unreachable.hint = (
-            "architect.check_health() prints how to enable an executor; without one a superuser has to call this procedure, "
-            "which then prints the statement to run by hand and measures its effect."
+            "architect.check_health() prints how to enable an executor; without one a superuser has to call this "
+            "procedure, which then prints the statement to run by hand and measures its effect."
         )
         raise unreachable
     next_sql, stop = advance.advance(db, proposal_id, None, "caller")
     _raise_if_stopped(stop)
     if next_sql is not None:
-        db.notice(f"no executor is available here; run this yourself, outside a transaction block, then call again: {next_sql};")
+        db.notice(f"no executor is available; run this outside a transaction block, then call again: {next_sql};")
 
 
 def _deploy_when_approved(db: Database, proposal_id: int, deadline: float) -> str | None:
@@ -204,11 +210,13 @@ def _report(db: Database, proposal_id: int) -> tuple[str | None, str]:
         case "kept":
             return row["verdict"], f"kept; undo with: call architect.sp_rollback({proposal_id}, 'reason');"
         case "reverted":
-            return row["verdict"], f"reverted; select * from architect.improvement_history where improvement_id = {proposal_id};"
+            return row[
+                "verdict"
+            ], f"reverted; select * from architect.improvement_history where improvement_id = {proposal_id};"
         case state:
             return row["verdict"], (
-                f"proposal {proposal_id} is {state.replace('_', ' ')}{': ' + row['error'] if row['error'] else ''}; go on with: "
-                f"call architect.sp_deploy_approved({proposal_id}, wait => '10 minutes');"
+                f"proposal {proposal_id} is {state.replace('_', ' ')}{': ' + row['error'] if row['error'] else ''}; "
+                f"go on with: call architect.sp_deploy_approved({proposal_id}, wait => '10 minutes');"
             )
 
 
@@ -220,11 +228,14 @@ def _next_step(db: Database, run_id: int, thought: dict[str, Any], is_dry: bool)
     waiting = [
         i
         for i in thought["accepted"]
-        if db.query("select state from architect.proposals where proposal_id = $1", i)[0]["state"] == "awaiting_approval"
+        if db.query("select state from architect.proposals where proposal_id = $1", i)[0]["state"]
+        == "awaiting_approval"
     ]
     if not waiting:
         return "the policy is observe: nothing is applied; select * from architect.policies;"
-    return f"a member of architect_approver decides: select architect.approve({waiting[0]}, 'reason'); or architect.reject"
+    return (
+        f"a member of architect_approver decides: select architect.approve({waiting[0]}, 'reason'); or architect.reject"
+    )
 
 
 def _existing(db: Database, proposal_id: int | None) -> int:

@@ -48,10 +48,11 @@ def insert_proposal(
     target = data["objects"]
     rows = db.query(
         """insert into architect.proposal (deployment_id, run_id, generator, change_type, requested_by,
-             relation_oid, relation_name, relation_owner, index_name, title, hypothesis, why, apply_sql, revert_sql, target_file,
-             risk_level, impact, prediction, gate_verdict, gate_reasons, gate_version, gate_objects, digest)
-           select architect._this_deployment(), $1::bigint, $2, $3, $4, $5::oid, $6, $7, $8, $9, $10, $11, $12, $13, $14,
-             $15, $16, $17::jsonb, $18, $19::jsonb -> 'reasons', $20, $19::jsonb -> 'objects',
+             relation_oid, relation_name, relation_owner, index_name, title, hypothesis, why, apply_sql, revert_sql,
+             target_file, risk_level, impact, prediction, gate_verdict, gate_reasons, gate_version, gate_objects,
+             digest)
+           select architect._this_deployment(), $1::bigint, $2, $3, $4, $5::oid, $6, $7, $8, $9, $10, $11, $12, $13,
+             $14, $15, $16, $17::jsonb, $18, $19::jsonb -> 'reasons', $20, $19::jsonb -> 'objects',
              architect._digest($12, $13, $19::jsonb -> 'objects', $20)
            returning proposal_id""",
         run_id,
@@ -102,7 +103,6 @@ def propose_change(db: Database, statement: str, reason: str) -> int:
             detail="; ".join(r.detail for r in judgement.reasons) or "only create index concurrently can be proposed",
             hint="select * from architect.judge_statement(...) shows the reasons one by one.",
         )
-    assert judgement.apply_sql is not None and judgement.revert_sql is not None
     target = judgement.to_json()["objects"]
     change = GeneratedChange(
         generator="person",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from pg_architect.core.db import Database
@@ -13,11 +12,13 @@ WRITES = ("insert", "update", "delete", "merge")
 SETS = 20
 
 
-def read_side(db: Database, relation_oid: int, settings: Mapping[str, float]) -> dict[str, Any]:
-    """Every captured SELECT that touches the table, with typical parameter sets or the reason why it cannot be replayed."""
+def read_side(db: Database, relation_oid: int) -> dict[str, Any]:
+    """Every captured SELECT that touches the table, with typical parameter sets or why it cannot be replayed."""
     snapshot_id = statements.take_snapshot(db)
     touching = [
-        one for one in statements.captured(db, snapshot_id) if relation_oid in one.relation_oids and one.kind == "select"
+        one
+        for one in statements.captured(db, snapshot_id)
+        if relation_oid in one.relation_oids and one.kind == "select"
     ]
     replays = []
     for one in touching:
@@ -34,7 +35,8 @@ def read_side(db: Database, relation_oid: int, settings: Mapping[str, float]) ->
             }
         )
     seconds = db.query(
-        """select extract(epoch from taken_at - coalesce(statistics_reset_at, pg_postmaster_start_time()))::float8 as seconds
+        """select extract(epoch from taken_at - coalesce(statistics_reset_at, pg_postmaster_start_time()))::float8
+                    as seconds
              from architect.snapshot where snapshot_id = $1""",
         snapshot_id,
     )[0]["seconds"]
@@ -47,6 +49,8 @@ def write_side(db: Database, relation_oid: int) -> dict[str, Any]:
     if snapshot_id is None:
         snapshot_id = statements.take_snapshot(db)
     writers = [
-        one.query_id for one in statements.captured(db, snapshot_id) if relation_oid in one.relation_oids and one.kind in WRITES
+        one.query_id
+        for one in statements.captured(db, snapshot_id)
+        if relation_oid in one.relation_oids and one.kind in WRITES
     ]
     return {"relation_oid": relation_oid, "writers": writers}

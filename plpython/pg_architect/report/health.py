@@ -35,7 +35,7 @@ def check(db: Database) -> list[tuple[str, str, str, str | None]]:
     return [astuple(one) for one in sorted(found, key=lambda c: order.index(c.status))]
 
 
-def _python(db: Database) -> Iterator[Check]:
+def _python(_db: Database) -> Iterator[Check]:
     import sys
 
     from pg_architect.safety import parse
@@ -58,9 +58,16 @@ def _statements(db: Database) -> Iterator[Check]:
             f"alter system set shared_preload_libraries = {value}; -- then restart the server",
         )
     elif not _has_extension(db, name):
-        yield Check(name, "critical", "not installed in this database: the workload cannot be seen", f"create extension {name};")
+        yield Check(
+            name, "critical", "not installed in this database: the workload cannot be seen", f"create extension {name};"
+        )
     elif _setting(db, "compute_query_id") == "off":
-        yield Check(name, "critical", "query ids are off", "alter system set compute_query_id = 'auto'; select pg_reload_conf();")
+        yield Check(
+            name,
+            "critical",
+            "query ids are off",
+            "alter system set compute_query_id = 'auto'; select pg_reload_conf();",
+        )
     else:
         yield Check(name, "ok", "the workload can be seen")
     if _setting(db, "track_io_timing") == "off":
@@ -76,7 +83,12 @@ def _hypopg(db: Database) -> Iterator[Check]:
     if _has_extension(db, "hypopg"):
         yield Check("hypopg", "ok", "indexes can be tried before they exist")
     elif db.query("select from pg_available_extensions where name = 'hypopg'"):
-        yield Check("hypopg", "warning", "not installed in this database: effects cannot be predicted", "create extension hypopg;")
+        yield Check(
+            "hypopg",
+            "warning",
+            "not installed in this database: effects cannot be predicted",
+            "create extension hypopg;",
+        )
     else:
         yield Check(
             "hypopg",
@@ -91,7 +103,7 @@ def _executor(db: Database) -> Iterator[Check]:
         with executor.loopback(db, commits=False):
             yield Check("executor", "ok", f"{executor.ROLE} can be reached over the local socket")
             return
-    except executor.Unreachable as exc:
+    except executor.UnreachableError as exc:
         reason = exc.message
     if db.query("select architect._cron_is_usable() as usable")[0]["usable"]:
         yield Check("executor", "ok", "pg_cron workers carry out changes, beginning at full minutes")
@@ -102,7 +114,7 @@ def _executor(db: Database) -> Iterator[Check]:
         "executor",
         "warning",
         f"approved changes have to be run by hand: {reason}",
-        f"Put before the other lines of {files['hba']}: local \"{database}\" {executor.ROLE} peer map=architect"
+        f'Put before the other lines of {files["hba"]}: local "{database}" {executor.ROLE} peer map=architect'
         f" -- and in {files['ident']}: architect {_os_user()} {executor.ROLE} -- then: select pg_reload_conf();",
     )
 
@@ -130,12 +142,14 @@ def _cron(db: Database) -> Iterator[Check]:
 
 def _owners(db: Database) -> Iterator[Check]:
     rows = db.query(
-        """select r.rolname::text as owner, r.rolsuper as is_superuser, count(*)::int as tables, quote_literal(r.rolname) as literal,
-                  pg_has_role('architect_executor', r.oid, 'usage') as is_enrolled
+        """select r.rolname::text as owner, r.rolsuper as is_superuser, count(*)::int as tables,
+                  quote_literal(r.rolname) as literal, pg_has_role('architect_executor', r.oid, 'usage') as is_enrolled
              from pg_class as c join pg_roles as r on r.oid = c.relowner
              join pg_namespace as n on n.oid = c.relnamespace
-            where c.relkind = 'r' and c.relpersistence <> 't' and n.nspname not in ('pg_catalog', 'information_schema', 'architect')
-              and not exists (select from pg_depend as d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+            where c.relkind = 'r' and c.relpersistence <> 't'
+              and n.nspname not in ('pg_catalog', 'information_schema', 'architect')
+              and not exists (select from pg_depend as d
+                               where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
             group by r.oid, r.rolname, r.rolsuper order by 3 desc limit 20"""
     )
     for row in rows:
