@@ -1,0 +1,1 @@
+"""Measured effects: replay with the A/B switch, write counters, statistics and the verdict."""

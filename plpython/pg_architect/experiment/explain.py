@@ -1,0 +1,90 @@
+"""A verdict in words a DBA would use. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from pg_architect.experiment.effects import StatementEffect, WriteEffect, shares
+from pg_architect.experiment.statistics import Ratio
+
+NAMED = 3  # statements described one by one; the table has them all
+
+
+def decision(
+    because: str,
+    total: Ratio | None,
+    statements: Sequence[StatementEffect],
+    writes: Sequence[WriteEffect],
+    worse: Sequence[int],
+    worse_writes: Sequence[int],
+) -> str:
+    """The whole explanation: what decided, the figures, the statements, and what was not measured."""
+    sentences = [because]
+    if total:
+        sentences.append(f"workload-weighted cost of the touched statements: {ratio(total)}")
+        sentences.append(
+            f"a reduction of {100 * (1 - total.minimum_detectable()):.2g} % would have been found with 80 % power"
+        )
+    sentences += _reads(statements, worse)
+    sentences += [_write(one, one.change.query_id in worse_writes) for one in writes if one.change.time]
+    sentences += _not_measured(statements, writes)
+    return ". ".join(one[0].upper() + one[1:] for one in sentences) + "."
+
+
+def ratio(value: Ratio) -> str:
+    """For example "-38.1 % (95 % interval -41.0 to -35.0 %)"."""
+    low, high = value.interval()
+    return f"{_change(value.value)} (95 % interval {_change(low)} to {_change(high)})"
+
+
+def regressed(statement_ids: Sequence[int], bound: float) -> str:
+    """Names the statements that got worse."""
+    names = ", ".join(str(one) for one in statement_ids)
+    plural = "s" if len(statement_ids) > 1 else ""
+    return f"statement{plural} {names} got significantly worse than {100 * (bound - 1):g} %"
+
+
+def _reads(statements: Sequence[StatementEffect], worse: Sequence[int]) -> list[str]:
+    share = shares(statements)
+    changed = [one for one in statements if one.cpu_ratio and one.plan_changed]
+    changed.sort(key=lambda one: (one.statement_id not in worse, -one.total_ms))
+    told = [_read(one, share[one.statement_id]) for one in changed[: max(NAMED, len(worse))]]
+    same = sum(1 for one in statements if one.cpu_ratio and not one.plan_changed)
+    if same and changed:
+        told.append(f"{same} other replayed statement{'s' if same > 1 else ''} kept the same plan")
+    return told
+
+
+def _read(one: StatementEffect, share: float) -> str:
+    cpu, buffers, elapsed = one.cpu_ms or (0, 0), one.buffers or (0, 0), one.elapsed_ms or (0, 0)
+    told = (
+        f"statement {one.statement_id} ({100 * share:.0f} % of the touched time): CPU {cpu[0]:.3g} to {cpu[1]:.3g} ms, "
+        f"{buffers[0]:.0f} to {buffers[1]:.0f} buffers, elapsed {elapsed[0]:.3g} to {elapsed[1]:.3g} ms per call"
+    )
+    return f"{told} [{one.note}]" if one.note else told
+
+
+def _write(one: WriteEffect, worse: bool) -> str:
+    change = one.change
+    told = f"write {change.query_id}: time per call {ratio(change.time)}" if change.time else ""
+    if change.wal_bytes:
+        told += f", WAL per call {_change(change.wal_bytes.value)}"
+    return told + (", significantly worse" if worse else "")
+
+
+def _not_measured(statements: Sequence[StatementEffect], writes: Sequence[WriteEffect]) -> list[str]:
+    share = shares(statements)
+    missing = sorted((one for one in statements if one.reason), key=lambda one: one.reason or "")
+    told = []
+    for reason, group in groupby(missing, key=lambda one: one.reason):
+        ones = list(group)
+        names = ", ".join(str(one.statement_id) for one in ones[:NAMED]) + (", …" if len(ones) > NAMED else "")
+        of_time = 100 * sum(share[one.statement_id] for one in ones)
+        told.append(f"not measured: statement {names} ({of_time:.0f} % of the touched time): {reason}")
+    told += [f"write {one.change.query_id} {one.change.reason}" for one in writes if one.change.reason]
+    return told
+
+
+def _change(value: float) -> str:
+    return f"{100 * (value - 1):+.1f} %" if value < 10 else f"{value:.3g} times"

@@ -1,0 +1,185 @@
+"""Replay of read-only statements with and without an index, in the executor's own session.
+
+The switch is the server's own catalogue, changed inside a transaction that is always rolled back
+(``architect._hide_index``), so that nobody else sees it. Runs alternate in ABBA blocks, which cancels linear drift
+(Kohavi, Tang & Xu 2020, chapter 17, on interleaving; the design is Cochran & Cox's, 1957), and every second block
+is mirrored, so that neither arm is always the first after the warm-up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from pg_architect.core.db import Database, handled, row_json
+from pg_architect.core.errors import ArchitectError
+
+WITHOUT, WITH = "without", "with"
+ORDERS = ((WITHOUT, WITH, WITH, WITHOUT), (WITH, WITHOUT, WITHOUT, WITH))
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayStatement:
+    """A qualified SELECT, proved harmless, with typical parameter sets; or the ``reason`` why it cannot be replayed.
+
+    ``calls`` and ``mean_ms`` (execution time per call) are those of the statistics.
+    """
+
+    statement_id: int
+    text: str
+    parameter_types: tuple[str, ...]
+    parameter_sets: tuple[tuple[str | None, ...], ...]
+    calls: int
+    mean_ms: float
+    reason: str | None = None
+
+    @property
+    def total_ms(self) -> float:
+        return self.calls * self.mean_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """``seconds`` for all statements together; at least ``blocks`` for each, up to twice as many with as many sets."""
+
+    seconds: float
+    blocks: int = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One execution: ``block`` and ``position`` in it, ``parameter_set`` by number; times in milliseconds."""
+
+    block: int
+    position: int
+    parameter_set: int
+    arm: str
+    buffers: int
+    cpu_ms: float
+    elapsed_ms: float
+    plan_hash: str
+    rows: int
+    workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatementSamples:
+    """All runs of one statement, or none and the ``reason``."""
+
+    statement: ReplayStatement
+    runs: tuple[Run, ...]
+    reason: str | None = None
+
+    @property
+    def plan_changed(self) -> bool:
+        """Whether some parameter set was planned differently in the two arms."""
+        plans: dict[int, dict[str, set[str]]] = {}
+        for run in self.runs:
+            plans.setdefault(run.parameter_set, {}).setdefault(run.arm, set()).add(run.plan_hash)
+        return any(arms.get(WITHOUT) != arms.get(WITH) for arms in plans.values())
+
+
+def replay(
+    db: Database,
+    index_oid: int,
+    statements: Sequence[ReplayStatement],
+    budget: Budget,
+    clock: Callable[[], float] = time.monotonic,
+) -> list[StatementSamples]:
+    """Measure each statement without and with the index; those that take the most time first.
+
+    ``db`` is in a procedure that may roll back, as architect_executor, with nothing uncommitted: every run ends in
+    a rollback. A statement that fails or does not fit into the budget is returned with the reason; a cancel ends all.
+    """
+    deadline = clock() + budget.seconds
+    results = []
+    for statement in sorted(statements, key=lambda one: -one.total_ms):
+        reason = statement.reason or _obstacle(statement, budget, deadline - clock())
+        if reason:
+            results.append(StatementSamples(statement, (), reason))
+            continue
+        try:
+            results.append(_blocks(db, index_oid, statement, budget, deadline, clock))
+        except ArchitectError as exc:
+            if not handled(exc):
+                raise
+            db.rollback()
+            results.append(StatementSamples(statement, (), f"it failed: {exc.message}"))
+    return results
+
+
+def block_count(statement: ReplayStatement, budget: Budget) -> int:
+    """How many ABBA blocks: one for each parameter set within limits."""
+    return max(budget.blocks, min(2 * budget.blocks, len(statement.parameter_sets)))
+
+
+def _obstacle(statement: ReplayStatement, budget: Budget, seconds_left: float) -> str | None:
+    if not statement.parameter_sets:
+        return "no typical parameter values are known"
+    warm_ups = min(len(statement.parameter_sets), block_count(statement, budget))
+    # The change is expected to help: the statistics' mean is an upper guess for both arms.
+    needed = (4 * budget.blocks + 2 * min(warm_ups, budget.blocks)) * statement.mean_ms / 1000
+    return _too_long(needed, seconds_left) if needed > seconds_left else None
+
+
+def _blocks(
+    db: Database,
+    index_oid: int,
+    statement: ReplayStatement,
+    budget: Budget,
+    deadline: float,
+    clock: Callable[[], float],
+) -> StatementSamples:
+    sets = statement.parameter_sets
+    runs: list[Run] = []
+    begun = clock()
+    for block in range(block_count(statement, budget)):
+        number = block % len(sets)
+        if block < len(sets):
+            for arm in (WITHOUT, WITH):
+                _run(db, index_oid, statement, number, arm, block, -1)
+                if clock() > deadline:
+                    return StatementSamples(statement, (), _too_long((clock() - begun) * 2, deadline - begun))
+        for position, arm in enumerate(ORDERS[block % 2]):
+            runs.append(_run(db, index_oid, statement, number, arm, block, position))
+        spent = clock() - begun
+        missing = budget.blocks - block - 1
+        if missing > 0 and clock() + spent / (block + 1) * missing > deadline:
+            return StatementSamples(statement, (), _too_long(spent / (block + 1) * budget.blocks, deadline - begun))
+        if missing <= 0 and clock() + spent / (block + 1) > deadline:
+            break
+    return StatementSamples(statement, tuple(runs))
+
+
+def _run(
+    db: Database, index_oid: int, statement: ReplayStatement, number: int, arm: str, block: int, position: int
+) -> Run:
+    # Catching an error of the statement needs the subtransaction; the rollback ends the switch in every case.
+    with db.subtransaction():
+        if arm == WITHOUT:
+            db.query("select architect._hide_index($1::oid)", index_oid)
+        row = db.query(
+            "select architect._planner_replay($1::text, $2::text[], $3::text[])::text as run",
+            statement.text,
+            statement.parameter_types,
+            statement.parameter_sets[number],
+        )[0]
+    db.rollback()
+    seen = row_json(row["run"])
+    return Run(
+        block,
+        position,
+        number,
+        arm,
+        seen["buffers"],
+        seen["cpu_ms"],
+        seen["elapsed_ms"],
+        seen["plan_hash"],
+        seen["rows"],
+        seen["workers"],
+    )
+
+
+def _too_long(needed: float, left: float) -> str:
+    return f"replaying it would take about {needed:.0f} s, and {max(left, 0):.0f} s of replay_time_limit are left"

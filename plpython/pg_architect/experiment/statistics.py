@@ -1,0 +1,247 @@
+"""Ratios of costs with an honest uncertainty at 10 to 20 units. Pure Python: numpy is no run-time dependency.
+
+All ratios are *with change / without change*: below one is cheaper. They are handled as natural logarithms.
+
+Why a jackknife and not percentiles of a bootstrap: with 10 parameter sets the percentile interval of a cluster
+bootstrap covers 86 to 92 % where 95 % are promised, and the usual linearised variance 69 % where a few sets carry most
+of the cost (they explain themselves). The delete-one-cluster jackknife with a t distribution whose degrees of freedom
+count the *effective* number of clusters keeps its size in both cases; tests/python/test_statistics.py holds it there.
+The bootstrap gives the probabilities, which need a whole distribution.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """An estimated log ratio; ``degrees`` of freedom belong to ``standard_error``."""
+
+    log: float
+    standard_error: float
+    degrees: float
+    units: int
+
+    @property
+    def value(self) -> float:
+        return math.exp(self.log)
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Two-sided interval of the ratio."""
+        half = t_quantile((1 + confidence) / 2, self.degrees) * self.standard_error
+        return _exp(self.log - half), _exp(self.log + half)
+
+    def p_value(self, null: float = 1.0) -> float:
+        """Two-sided p of the hypothesis that the true ratio is ``null``."""
+        return min(1.0, 2 * min(self.p_above(null), self.p_below(null)))
+
+    def p_above(self, bound: float) -> float:
+        """One-sided p of the hypothesis that the true ratio is at most ``bound``; small: it is above."""
+        return 1 - t_cdf(self._t(bound), self.degrees)
+
+    def p_below(self, bound: float) -> float:
+        """One-sided p of the hypothesis that the true ratio is at least ``bound``; small: it is below."""
+        return t_cdf(self._t(bound), self.degrees)
+
+    def minimum_detectable(self, alpha: float = 0.05, power: float = 0.8) -> float:
+        """The smallest reduction, as a ratio below one, found with ``power`` in a two-sided test at ``alpha``.
+
+        (t(1 - alpha/2) + t(power)) standard errors; Bloom 1995, "Minimum detectable effects", Evaluation Review 19.
+        """
+        reach = t_quantile(1 - alpha / 2, self.degrees) + t_quantile(power, self.degrees)
+        return _exp(-reach * self.standard_error)
+
+    def _t(self, bound: float) -> float:
+        distance = self.log - math.log(bound)
+        if self.standard_error > 0:
+            return distance / self.standard_error
+        return 0.0 if abs(distance) < 1e-12 else math.copysign(math.inf, distance)
+
+
+def paired_ratio(without: Sequence[float], with_change: Sequence[float]) -> Ratio | None:
+    """Log of the ratio of mean costs over paired units (clusters); None below two units or without any cost.
+
+    Delete-one jackknife over clusters (Efron & Stein 1981; Cameron & Miller 2015, section VI, CV3). Degrees of
+    freedom: 1 / sum(h²) - 1, where h is each unit's share of the cost: the effective number of clusters (Carter,
+    Schnepel & Steigerwald 2017), so that one dominating unit gives a wide interval instead of a false certainty.
+    """
+    units = len(without)
+    total_without, total_with = math.fsum(without), math.fsum(with_change)
+    if units < 2 or total_without <= 0 or total_with <= 0:
+        return None
+    log = math.log(total_with / total_without)
+    square = 0.0
+    for a, b in zip(without, with_change, strict=True):
+        rest_without, rest_with = total_without - a, total_with - b
+        if rest_without <= 1e-12 * total_without or rest_with <= 1e-12 * total_with:
+            return None
+        square += (math.log(rest_with / rest_without) - log) ** 2
+    return Ratio(
+        log,
+        math.sqrt((units - 1) / units * square),
+        min(_effective(without, total_without), _effective(with_change, total_with)),
+        units,
+    )
+
+
+def rate_ratio(before: Sequence[tuple[float, float]], after: Sequence[tuple[float, float]]) -> Ratio | None:
+    """Log ratio of per-call costs between two sets of windows, each (calls, total cost).
+
+    Two independent jackknives, joined as Welch (1947) joins two means. None where a side has too little.
+    """
+    sides = [paired_ratio([w[0] for w in side], [w[1] for w in side]) for side in (before, after)]
+    first, second = sides
+    if first is None or second is None:
+        return None
+    variances = [first.standard_error**2, second.standard_error**2]
+    return Ratio(
+        second.log - first.log,
+        math.sqrt(sum(variances)),
+        _satterthwaite(variances, [first.degrees, second.degrees]),
+        first.units + second.units,
+    )
+
+
+def weighted_total(parts: Sequence[tuple[float, Ratio]]) -> Ratio | None:
+    """Ratio of workload-weighted totals: each part is (cost without the change, its ratio).
+
+    The costs are fixed weights (Laspeyres); parts are independent. Degrees of freedom by Satterthwaite (1946).
+    """
+    parts = [(cost, ratio) for cost, ratio in parts if cost > 0]
+    if not parts:
+        return None
+    shares = [cost * ratio.value for cost, ratio in parts]
+    total = math.fsum(shares)
+    variances = [(share / total * ratio.standard_error) ** 2 for share, (_, ratio) in zip(shares, parts, strict=True)]
+    return Ratio(
+        math.log(total / math.fsum(cost for cost, _ in parts)),
+        math.sqrt(math.fsum(variances)),
+        _satterthwaite(variances, [ratio.degrees for _, ratio in parts]),
+        sum(ratio.units for _, ratio in parts),
+    )
+
+
+def bootstrap(
+    without: Sequence[float], with_change: Sequence[float], ratio: Ratio, resamples: int, generator: random.Random
+) -> list[float]:
+    """Draws of a paired log ratio: clusters drawn with replacement (Davison & Hinkley 1997, section 3.8).
+
+    Spread about the estimate to the jackknife's standard error: with few clusters the bare bootstrap is too narrow
+    (by sqrt((n - 1) / n) for a mean) and would give too certain a probability.
+    """
+    units = list(zip(without, with_change, strict=True))
+    draws = []
+    for _ in range(resamples):
+        picked = generator.choices(units, k=len(units))
+        a, b = sum(unit[0] for unit in picked), sum(unit[1] for unit in picked)
+        draws.append(math.log(b / a) if a > 0 and b > 0 else ratio.log)
+    return _spread(draws, ratio)
+
+
+def bootstrap_rates(
+    before: Sequence[tuple[float, float]],
+    after: Sequence[tuple[float, float]],
+    ratio: Ratio,
+    resamples: int,
+    generator: random.Random,
+) -> list[float]:
+    """Draws of a log ratio of per-call costs: the windows of each side drawn with replacement."""
+    draws = []
+    for _ in range(resamples):
+        rates = []
+        for side in (before, after):
+            picked = generator.choices(side, k=len(side))
+            calls, cost = sum(unit[0] for unit in picked), sum(unit[1] for unit in picked)
+            rates.append(cost / calls if calls > 0 else 0.0)
+        draws.append(math.log(rates[1] / rates[0]) if min(rates) > 0 else ratio.log)
+    return _spread(draws, ratio)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values that keep the family-wise error (Holm 1979), in the order given."""
+    adjusted = [1.0] * len(p_values)
+    highest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda i: p_values[i])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = highest
+    return adjusted
+
+
+def t_cdf(t: float, degrees: float) -> float:
+    """Distribution function of Student's t, fractional degrees allowed (Abramowitz & Stegun 26.5.27, 26.7.1)."""
+    if math.isinf(t):
+        return 1.0 if t > 0 else 0.0
+    tail = 0.5 * _incomplete_beta(degrees / 2, 0.5, degrees / (degrees + t * t))
+    return 1 - tail if t > 0 else tail
+
+
+def t_quantile(probability: float, degrees: float) -> float:
+    """The inverse of ``t_cdf``, by bisection."""
+    if probability < 0.5:
+        return -t_quantile(1 - probability, degrees)
+    low, high = 0.0, 1.0
+    while t_cdf(high, degrees) < probability and high < 1e12:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if t_cdf(middle, degrees) < probability else (low, middle)
+    return (low + high) / 2
+
+
+def _effective(costs: Sequence[float], total: float) -> float:
+    # Below one degree of freedom t has no use: with one, a 95 % limit is 12.7 standard errors away.
+    return max(1.0, 1 / math.fsum((cost / total) ** 2 for cost in costs) - 1)
+
+
+def _satterthwaite(variances: Sequence[float], degrees: Sequence[float]) -> float:
+    total = math.fsum(variances)
+    if total <= 0:
+        return max(degrees)
+    return total**2 / math.fsum(v**2 / d for v, d in zip(variances, degrees, strict=True))
+
+
+def _spread(draws: list[float], ratio: Ratio) -> list[float]:
+    mean = math.fsum(draws) / len(draws)
+    deviation = math.sqrt(math.fsum((draw - mean) ** 2 for draw in draws) / len(draws))
+    scale = ratio.standard_error / deviation if deviation > 0 else 0.0
+    return [ratio.log + (draw - mean) * scale for draw in draws]
+
+
+def _exp(log: float) -> float:
+    # A ratio beyond e^±300 says nothing; exp() of it would overflow.
+    return math.exp(min(300.0, max(-300.0, log)))
+
+
+def _incomplete_beta(a: float, b: float, x: float) -> float:
+    """Regularised incomplete beta function."""
+    if x <= 0 or x >= 1:
+        return float(x >= 1)
+    front = math.exp(math.lgamma(a + b) - math.lgamma(a) - math.lgamma(b) + a * math.log(x) + b * math.log1p(-x))
+    if x < (a + 1) / (a + b + 2):
+        return front * _continued_fraction(a, b, x) / a
+    return 1 - front * _continued_fraction(b, a, 1 - x) / b
+
+
+def _continued_fraction(a: float, b: float, x: float) -> float:
+    """Lentz's method on DLMF 8.17.22, whose fraction is 1 / (1 + d1 / (1 + d2 / …))."""
+    tiny = 1e-300
+    value = c = 1.0
+    d = 0.0
+    for term in _terms(a, b, x):
+        d = 1 / ((1 + term * d) or tiny)
+        c = (1 + term / c) or tiny
+        value *= c * d
+        if abs(c * d - 1) < 1e-14:
+            break
+    return 1 / value
+
+
+def _terms(a: float, b: float, x: float) -> Iterator[float]:
+    yield -(a + b) * x / (a + 1)
+    for m in range(1, 1000):
+        yield m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m))
+        yield -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1))

@@ -1,0 +1,208 @@
+"""The decision: one primary test on the workload-weighted total, then the statements that must not regress. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pg_architect.experiment import explain, statistics
+from pg_architect.experiment.effects import StatementEffect, WriteEffect, shares
+from pg_architect.experiment.statistics import Ratio
+
+# One-sided, so that a guard raises a false alarm as often as one side of the primary test at 5 % two-sided.
+GUARD_ALPHA = 0.025
+ALPHA = 0.05
+# A majority of the touched time must have been seen before a change is called good or indifferent.
+MINIMUM_MEASURED_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """``equivalence`` as a fraction of the cost; ``minimum_effect`` is what success_score must exceed.
+
+    Statements with at least ``guard_share`` of the touched time are guarded one by one.
+    """
+
+    equivalence: float = 0.05
+    minimum_effect: float = 0.05
+    guard_share: float = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """``performance_delta``, ``interval`` and ``minimum_detectable_effect`` in per cent of the touched cost.
+
+    ``worse`` holds the statement ids that regressed, ``worse_writes`` the query ids.
+    """
+
+    verdict: str
+    keep: bool
+    performance_delta: float | None
+    interval: tuple[float, float] | None
+    success_score: float | None
+    minimum_detectable_effect: float | None
+    explanation: str
+    statements: tuple[StatementEffect, ...]
+    writes: tuple[WriteEffect, ...]
+    worse: tuple[int, ...] = ()
+    worse_writes: tuple[int, ...] = ()
+    measurement_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Totals:
+    cpu: Ratio | None
+    elapsed: Ratio | None
+    buffers: Ratio | None
+
+
+def decide(statements: Sequence[StatementEffect], writes: Sequence[WriteEffect], bounds: Bounds) -> Decision:
+    """Judge a change from its effects on every touched statement.
+
+    harmful: a guarded statement, the total or the elapsed time is significantly worse than ``equivalence`` allows, or
+    writes cost more for an index that nothing used. equivalent: the interval of the total lies within the bounds, or no
+    plan changed. improved: the total is significantly below 1 and buffers do not contradict. Else inconclusive.
+    """
+    totals = _totals(statements, writes)
+    worse, worse_writes = _worse_reads(statements, bounds), _worse_writes(writes, bounds)
+    verdict, because = _verdict(statements, totals, worse, worse_writes, bounds)
+    total = totals.cpu
+    interval = None
+    if total:
+        low, high = total.interval()
+        interval = (_percent(high), _percent(low))
+    return Decision(
+        verdict,
+        verdict == "improved",
+        _percent(total.value) if total else None,
+        interval,
+        _success(statements, writes, bounds),
+        _percent(total.minimum_detectable()) if total else None,
+        explain.decision(because, total, statements, writes, worse, worse_writes),
+        tuple(statements),
+        tuple(writes),
+        tuple(worse),
+        tuple(worse_writes),
+    )
+
+
+def _verdict(
+    statements: Sequence[StatementEffect],
+    totals: _Totals,
+    worse: Sequence[int],
+    worse_writes: Sequence[int],
+    bounds: Bounds,
+) -> tuple[str, str]:
+    """The verdict and the reason that decided."""
+    total = totals.cpu
+    upper = 1 + bounds.equivalence
+    measured = [one for one in statements if one.cpu_ratio]
+    unused = not any(one.plan_changed for one in measured)
+    if total is None:
+        return "inconclusive", "nothing could be measured"
+    if worse:
+        return "harmful", explain.regressed(worse, upper)
+    if totals.elapsed and totals.elapsed.p_above(upper) <= GUARD_ALPHA:
+        return "harmful", "the elapsed time got worse: " + explain.ratio(totals.elapsed)
+    if unused and worse_writes:
+        return "harmful", "no plan uses the index, and writing to the table costs more"
+    if _measured_share(statements) < MINIMUM_MEASURED_SHARE:
+        return "inconclusive", "most of the touched time could not be measured"
+    if unused and measured:
+        return "equivalent", "the index was not used: no plan of any replayed statement changed in any parameter set"
+    return _primary(total, totals.buffers, bounds)
+
+
+def _primary(total: Ratio, buffers: Ratio | None, bounds: Bounds) -> tuple[str, str]:
+    """The test of the workload-weighted total, once nothing else has decided."""
+    upper, lower = 1 + bounds.equivalence, 1 - bounds.equivalence
+    low, high = total.interval()
+    if lower <= low and high <= upper:
+        return "equivalent", f"the total changed by less than {100 * bounds.equivalence:g} % either way"
+    if total.p_value() <= ALPHA and low > 1:
+        return "harmful", "the workload-weighted total got worse"
+    if total.p_value() <= ALPHA and high < 1:
+        if buffers and buffers.p_above(upper) <= GUARD_ALPHA:
+            return "inconclusive", "CPU fell but the buffers read per call rose: " + explain.ratio(buffers)
+        return "improved", "the workload-weighted total fell"
+    return "inconclusive", "the interval holds both a gain and a loss, or reaches beyond the equivalence bounds"
+
+
+def _totals(statements: Sequence[StatementEffect], writes: Sequence[WriteEffect]) -> _Totals:
+    write_parts = [(one.cost, one.change.time) for one in writes if one.change.time]
+    cpu = [(one.cost, one.cpu_ratio) for one in statements if one.cpu_ratio]
+    elapsed = [
+        (one.calls_per_second * one.elapsed_ms[0], one.elapsed_ratio)
+        for one in statements
+        if one.elapsed_ratio and one.elapsed_ms
+    ]
+    buffers = [
+        (one.calls_per_second * one.buffers[0], one.buffers_ratio)
+        for one in statements
+        if one.buffers_ratio and one.buffers
+    ]
+    return _Totals(
+        statistics.weighted_total(cpu + write_parts),
+        statistics.weighted_total(elapsed + write_parts),
+        statistics.weighted_total(buffers),
+    )
+
+
+def _guarded(statements: Sequence[StatementEffect], bounds: Bounds) -> list[tuple[StatementEffect, Ratio]]:
+    share = shares(statements)
+    return [
+        (one, one.cpu_ratio)
+        for one in statements
+        if one.cpu_ratio and one.plan_changed and share[one.statement_id] >= bounds.guard_share
+    ]
+
+
+def _worse_reads(statements: Sequence[StatementEffect], bounds: Bounds) -> list[int]:
+    """Guarded statements whose CPU or elapsed time is worse beyond the bound, family-wise (Holm)."""
+    guarded = _guarded(statements, bounds)
+    upper = 1 + bounds.equivalence
+    p_values = []
+    for one, cpu in guarded:
+        elapsed = one.elapsed_ratio.p_above(upper) if one.elapsed_ratio else 1.0
+        p_values.append(min(1.0, 2 * min(cpu.p_above(upper), elapsed)))
+    adjusted = statistics.holm(p_values)
+    return [one.statement_id for (one, _), p in zip(guarded, adjusted, strict=True) if p <= GUARD_ALPHA]
+
+
+def _worse_writes(writes: Sequence[WriteEffect], bounds: Bounds) -> list[int]:
+    """Writes whose time or WAL per call is worse beyond the bound, family-wise (Holm)."""
+    upper = 1 + bounds.equivalence
+    measured = [one.change for one in writes if one.change.time]
+    p_values = []
+    for change in measured:
+        seen = [ratio.p_above(upper) for ratio in (change.time, change.wal_bytes) if ratio]
+        p_values.append(min(1.0, len(seen) * min(seen)))
+    adjusted = statistics.holm(p_values)
+    return [change.query_id for change, p in zip(measured, adjusted, strict=True) if p <= GUARD_ALPHA]
+
+
+def _success(statements: Sequence[StatementEffect], writes: Sequence[WriteEffect], bounds: Bounds) -> float | None:
+    """Share of bootstrap draws in which the total falls by the minimum and no guarded statement regresses."""
+    parts = [(one.cost, one.draws) for one in statements if one.draws and one.cost > 0]
+    parts += [(one.cost, one.draws) for one in writes if one.draws and one.cost > 0]
+    if not parts:
+        return None
+    total = sum(cost for cost, _ in parts)
+    guards = [one.draws for one, _ in _guarded(statements, bounds)]
+    limit = math.log(1 + bounds.equivalence)
+    draws = len(parts[0][1])
+    good = 0
+    for k in range(draws):
+        ratio = sum(cost * math.exp(drawn[k]) for cost, drawn in parts) / total
+        good += ratio < 1 - bounds.minimum_effect and all(drawn[k] <= limit for drawn in guards)
+    return good / draws
+
+
+def _measured_share(statements: Sequence[StatementEffect]) -> float:
+    total = sum(one.total_ms for one in statements)
+    return sum(one.total_ms for one in statements if one.cpu_ratio) / total if total > 0 else 1.0
+
+
+def _percent(ratio: float) -> float:
+    return 100 * (1 - ratio)

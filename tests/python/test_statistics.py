@@ -1,0 +1,176 @@
+"""The statistics hold what they print: size, coverage and power, by simulation with fixed seeds."""
+
+from __future__ import annotations
+
+import math
+import random
+from statistics import NormalDist, fmean, median
+
+import pytest
+
+from pg_architect.experiment import statistics as s
+
+NOISE = 0.05
+RUNS = 800
+
+
+def binomial_limits(probability: float, runs: int) -> tuple[float, float]:
+    """Where a simulated share may lie (99.9 %) if its true value is ``probability``."""
+    half = NormalDist().inv_cdf(0.9995) * math.sqrt(probability * (1 - probability) / runs)
+    return probability - half, probability + half
+
+
+def experiment(
+    generator: random.Random, blocks: int, *, effect: float = 0.0, sets: float = 0.0, differing: float = 0.0
+) -> tuple[list[float], list[float]]:
+    """One replay: costs of parameter sets spread by ``sets``, their effects by ``differing``; two runs per arm."""
+    without, with_change = [], []
+    for _ in range(blocks):
+        base = math.exp(generator.gauss(0, sets))
+        own = math.exp(effect + generator.gauss(0, differing) - differing**2 / 2)
+        without.append(base * fmean(math.exp(generator.gauss(0, NOISE)) for _ in range(2)))
+        with_change.append(base * own * fmean(math.exp(generator.gauss(0, NOISE)) for _ in range(2)))
+    return without, with_change
+
+
+def estimate(without: list[float], with_change: list[float]) -> s.Ratio:
+    ratio = s.paired_ratio(without, with_change)
+    assert ratio is not None
+    return ratio
+
+
+@pytest.mark.parametrize("sets", [0.0, 1.0, 2.0])
+@pytest.mark.parametrize("blocks", [10, 20])
+def test_an_a_a_measurement_is_rejected_no_more_often_than_promised(blocks: int, sets: float) -> None:
+    generator = random.Random(f"size {blocks} {sets}")
+    rejected = sum(estimate(*experiment(generator, blocks, sets=sets)).p_value() <= 0.05 for _ in range(RUNS))
+    assert rejected / RUNS <= binomial_limits(0.05, RUNS)[1]
+
+
+@pytest.mark.parametrize(("sets", "differing"), [(0.0, 0.0), (1.0, 0.0), (0.0, 0.3), (1.0, 0.3), (2.0, 0.3)])
+@pytest.mark.parametrize("blocks", [10, 20])
+def test_the_interval_covers_the_true_ratio(blocks: int, sets: float, differing: float) -> None:
+    generator = random.Random(f"coverage {blocks} {sets} {differing}")
+    true = 0.7
+    covered = 0
+    for _ in range(RUNS):
+        low, high = estimate(
+            *experiment(generator, blocks, effect=math.log(true), sets=sets, differing=differing)
+        ).interval()
+        covered += low <= true <= high
+    assert covered / RUNS >= binomial_limits(0.95, RUNS)[0]
+
+
+@pytest.mark.parametrize("blocks", [10, 20])
+def test_the_minimum_detectable_effect_is_detected(blocks: int) -> None:
+    generator = random.Random(f"power {blocks}")
+    printed = fmean(math.log(estimate(*experiment(generator, blocks)).minimum_detectable()) for _ in range(RUNS))
+    found = sum(estimate(*experiment(generator, blocks, effect=printed)).p_value() <= 0.05 for _ in range(RUNS))
+    assert found / RUNS >= binomial_limits(0.8, RUNS)[0]
+
+
+@pytest.mark.parametrize("calls", [20, 200])
+def test_window_rates_have_the_right_size(calls: int) -> None:
+    generator = random.Random(f"windows {calls}")
+
+    def window() -> tuple[float, float]:
+        observed = max(1, round(generator.gauss(calls, math.sqrt(calls))))
+        return observed, sum(generator.lognormvariate(0, 0.5) for _ in range(observed))
+
+    rejected = 0
+    for _ in range(400):
+        ratio = s.rate_ratio([window() for _ in range(6)], [window() for _ in range(6)])
+        assert ratio is not None
+        rejected += ratio.p_value() <= 0.05
+    assert rejected / 400 <= binomial_limits(0.05, 400)[1]
+
+
+def test_the_total_of_statements_with_different_effects_is_covered() -> None:
+    generator = random.Random("total")
+    costs, effects = (9.0, 3.0, 1.0), (1.0, 0.1, 2.0)
+    true = sum(c * e for c, e in zip(costs, effects, strict=True)) / sum(costs)
+    covered = 0
+    for _ in range(RUNS):
+        total = s.weighted_total(
+            [
+                (cost, estimate(*experiment(generator, 10, effect=math.log(effect))))
+                for cost, effect in zip(costs, effects, strict=True)
+            ]
+        )
+        assert total is not None
+        low, high = total.interval()
+        covered += low <= true <= high
+    lowest, highest = binomial_limits(0.95, RUNS)
+    assert lowest <= covered / RUNS <= highest
+
+
+def test_one_dominating_parameter_set_gives_no_certainty() -> None:
+    generator = random.Random("dominance")
+    without, with_change = experiment(generator, 10)
+    without[0], with_change[0] = 1e6, 0.9e6
+    ratio = estimate(without, with_change)
+    assert ratio.degrees == 1
+    assert ratio.p_value() > 0.05
+
+
+def test_the_bootstrap_is_reproducible_and_as_wide_as_the_interval() -> None:
+    without, with_change = experiment(random.Random(1), 10)
+    ratio = estimate(without, with_change)
+    draws = s.bootstrap(without, with_change, ratio, 2000, random.Random(7))
+    assert draws == s.bootstrap(without, with_change, ratio, 2000, random.Random(7))
+    spread = math.sqrt(fmean((draw - ratio.log) ** 2 for draw in draws))
+    assert spread == pytest.approx(ratio.standard_error, rel=1e-9)
+    assert median(draws) == pytest.approx(ratio.log, abs=ratio.standard_error / 5)
+
+
+def test_bootstrap_of_rates_surrounds_the_estimate() -> None:
+    before = [(10.0, 10.0 + i) for i in range(6)]
+    after = [(10.0, 20.0 + i) for i in range(6)]
+    ratio = s.rate_ratio(before, after)
+    assert ratio is not None
+    draws = s.bootstrap_rates(before, after, ratio, 2000, random.Random(7))
+    assert fmean(draws) == pytest.approx(math.log(sum(b for _, b in after) / sum(b for _, b in before)), abs=1e-9)
+
+
+def test_deterministic_costs_are_decided_without_a_spread() -> None:
+    same = estimate([100.0] * 10, [100.0] * 10)
+    assert (same.p_value(), same.interval()) == (1.0, (1.0, 1.0))
+    tenth = estimate([100.0] * 10, [10.0] * 10)
+    assert tenth.p_value() == 0.0
+    assert tenth.interval() == pytest.approx((0.1, 0.1))
+    assert tenth.p_above(1.05) == 1.0
+
+
+@pytest.mark.parametrize(
+    ("without", "with_change"), [([], []), ([1.0], [1.0]), ([0.0, 0.0], [1.0, 1.0]), ([1.0, 1.0], [1.0, 0.0])]
+)
+def test_too_little_is_no_ratio(without: list[float], with_change: list[float]) -> None:
+    assert s.paired_ratio(without, with_change) is None
+
+
+def test_no_parts_no_total() -> None:
+    assert s.weighted_total([]) is None
+
+
+# Reference values of R: qt(p, df), pt(t, df).
+@pytest.mark.parametrize(
+    ("probability", "degrees", "quantile"),
+    [(0.975, 1, 12.706205), (0.975, 9, 2.262157), (0.8, 9, 0.883404), (0.975, 2, 4.302653), (0.995, 120, 2.617421)],
+)
+def test_students_t(probability: float, degrees: float, quantile: float) -> None:
+    assert s.t_quantile(probability, degrees) == pytest.approx(quantile, rel=1e-6)
+    assert s.t_cdf(s.t_quantile(probability, degrees), degrees) == pytest.approx(probability, abs=1e-12)
+    assert s.t_quantile(1 - probability, degrees) == pytest.approx(-s.t_quantile(probability, degrees))
+
+
+def test_students_t_with_a_fractional_degree() -> None:
+    degrees, steps, end = 2.5, 200_000, 3.0
+    front = math.gamma((degrees + 1) / 2) / math.sqrt(degrees * math.pi) / math.gamma(degrees / 2)
+    middles = ((i + 0.5) * end / steps for i in range(steps))
+    integral = math.fsum(front * (1 + t * t / degrees) ** (-(degrees + 1) / 2) for t in middles) * end / steps
+    assert s.t_cdf(end, degrees) == pytest.approx(0.5 + integral, abs=1e-9)
+
+
+def test_holm() -> None:
+    assert s.holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert s.holm([]) == []
