@@ -72,6 +72,13 @@ def test_deparsed_text_has_the_same_tree(text: str) -> None:
     assert "\n" not in parse.deparse(parse.parse_one("select 1 from t where a = 2"))
 
 
+def test_deparsed_strings_mean_the_same_without_standard_conforming_strings() -> None:
+    tree = parse.parse_one(r"""select 'a\', "b\", E'c\\''d' from é where x like '50\%'""")
+    text = parse.deparse(tree)
+    assert text == r"""SELECT E'a\\', "b\", E'c\\''d' FROM "é" WHERE x LIKE E'50\\%'"""
+    assert parse.parse_one(text) == tree
+
+
 def test_deparse_refuses_what_its_printer_would_change() -> None:
     tree = parse.parse_one("select 1")
     tree.targetList[0].name = ""  # an empty identifier has no text

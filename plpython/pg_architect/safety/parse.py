@@ -83,12 +83,12 @@ def parse_one(text: str) -> Tree:
 
 
 def deparse(tree: Tree) -> str:
-    """Return ``tree`` as SQL text on one line, which is proved to mean the same by parsing it again.
+    """Return ``tree`` as SQL text, which is proved to mean the same by parsing it again.
 
-    The text assumes ``standard_conforming_strings = on``. Raises ArchitectError where the two trees differ.
+    The text does not depend on ``standard_conforming_strings``. Raises ArchitectError where the two trees differ.
     """
     try:
-        text = str(_library().stream.RawStream()(tree))
+        text = _escape_strings(str(_library().stream.RawStream()(tree)))
         same = _library().parse_sql(text)
         if len(same) == 1 and same[0].stmt == tree:
             return text
@@ -99,6 +99,17 @@ def deparse(tree: Tree) -> str:
         # pglast's printers cover most of the grammar, not all of it.
         pass
     raise ArchitectError(SYNTAX_ERROR, "statement cannot be written back as SQL text without changing its meaning")
+
+
+def _escape_strings(text: str) -> str:
+    """Write string constants with a backslash as E'…', which means the same in every session."""
+    if "\\" not in text:
+        return text
+    for item in reversed(_library().parser.scan(text)):
+        constant = text[item.start : item.end + 1]
+        if item.name == "SCONST" and constant.startswith("'") and "\\" in constant:
+            text = text[: item.start] + "E" + constant.replace("\\", "\\\\") + text[item.end + 1 :]
+    return text
 
 
 def fingerprint(text: str) -> str:
@@ -182,10 +193,11 @@ _EXTRACT = re.compile(r"(?<!\S)EXTRACT ASCII_40 PARAM FROM(?!\S)")
 
 
 def repair_normalised(text: str) -> str:
-    """Return a normalised text of pg_stat_statements with the forms put right that its own grammar refuses.
+    """Return a normalised text of pg_stat_statements with the forms put right that the server refuses.
 
-    It replaces the literal in ``interval '1 day'`` and ``extract(year from x)`` alike, and no parser accepts
-    ``interval $1`` or ``extract($1 from x)``. They become ``$1::interval`` and ``pg_catalog.extract($1, x)``.
+    It replaces the literal in ``interval '1 day'`` and ``extract(year from x)`` alike, and the server accepts neither
+    ``interval $1`` nor ``extract($1 from x)``. They become ``$1::interval`` and ``pg_catalog.extract($1, x)``.
+    ``parse_one`` needs no such help: pglast's grammar takes both.
     """
     found = tokens(text)
     names = " ".join(token.name for token in found)
