@@ -1,0 +1,41 @@
+create table architect.finding (
+  finding_id bigint generated always as identity primary key,
+  snapshot_id bigint not null references architect.snapshot on delete cascade,
+  deployment_id uuid not null references architect.deployment,
+  rule text not null,
+  key text not null,
+  severity text not null check (severity in ('high', 'medium', 'low')),
+  title text not null,
+  statement_id bigint references architect.statement,
+  relation_oid oid,
+  share double precision,
+  detail text not null,
+  evidence jsonb not null default '{}',
+  remedy text not null,
+  found_at timestamptz not null default clock_timestamp(),
+  unique (snapshot_id, rule, key)
+);
+comment on table architect.finding is 'What is wrong, by rule, as of a snapshot.';
+comment on column architect.finding.finding_id is 'Number of the finding.';
+comment on column architect.finding.snapshot_id is 'The snapshot that shows it.';
+comment on column architect.finding.deployment_id is 'The database.';
+comment on column architect.finding.rule is 'The rule that found it.';
+comment on column architect.finding.key is 'What it is about, stable from snapshot to snapshot.';
+comment on column architect.finding.severity is 'high, medium or low.';
+comment on column architect.finding.title is 'One line.';
+comment on column architect.finding.statement_id is 'The statement, if it is about one.';
+comment on column architect.finding.relation_oid is 'The relation, if it is about one.';
+comment on column architect.finding.share is 'Share of the database''s statement time, 0 to 1.';
+comment on column architect.finding.detail is 'The facts in plain words; no statement text.';
+comment on column architect.finding.evidence is 'The same facts as numbers.';
+comment on column architect.finding.remedy is 'What can be done.';
+comment on column architect.finding.found_at is 'When it was found.';
+
+-- Facts about a statement are for those who may see the statement.
+alter table architect.finding enable row level security;
+create policy finding_visible on architect.finding for select
+  using (statement_id is null
+         or exists (select from architect.statement as s where s.statement_id = finding.statement_id));
+
+select pg_catalog.pg_extension_config_dump('architect.finding', '');
+select pg_catalog.pg_extension_config_dump('architect.finding_finding_id_seq', '');

@@ -1,0 +1,1 @@
+"""Index candidates, their what-if plans, and the choice among them."""

@@ -1,0 +1,246 @@
+"""The facts for and against an index in plain words: what is read, what it costs writes, what could go wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pg_architect.advisor.candidates import Candidate
+from pg_architect.advisor.size import BuildEstimate
+from pg_architect.core.errors import ArchitectError
+from pg_architect.telemetry import classify
+from pg_architect.telemetry.examination import Examination, Examined
+from pg_architect.telemetry.plans import Plan
+from pg_architect.telemetry.statements import CapturedStatement
+from pg_architect.telemetry.tables import Table
+
+WRITES = ("insert", "update", "delete", "merge")
+
+
+@dataclass(frozen=True, slots=True)
+class HelpedStatement:
+    """A statement whose plan would use the index; costs are means over its parameter sets, in planner units."""
+
+    statement_id: int
+    cost_before: float
+    cost_after: float
+    share: float
+    rows_read: float | None  # estimated, where its plan scans the table from end to end
+    rows_per_call: float  # observed
+
+
+@dataclass(frozen=True, slots=True)
+class WriteCost:
+    text: str
+    writes_per_read: float | None  # captured calls that write the table per captured call that reads it
+    loses_hot: bool
+
+
+def rows_read(plan: Plan, table: Table) -> float | None:
+    """Rows that a plan reads by scanning the table from end to end, for all loops; None if it does not."""
+    node = plan.sequential(table.schema_name, table.name)
+    return None if node is None or node.loops is None or table.rows is None else table.rows * node.loops
+
+
+def count(number: float) -> str:
+    """A number for people: 1.2 million, 31, 0.4."""
+    for unit, name in ((1e9, "billion"), (1e6, "million")):
+        if number >= unit:
+            return f"{number / unit:.1f} {name}"
+    if number >= 10 or number == int(number):
+        return f"{number:,.0f}"
+    return f"{number:.1f}" if number >= 0.1 else f"{number:.2g}"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
+
+
+def duration(ms: float) -> str:
+    return f"{ms / 1000:.1f} s" if ms >= 1000 else f"{ms:.1f} ms" if ms >= 1 else f"{ms:.2g} ms"
+
+
+def touching(seen: Examination, table: Table) -> tuple[int, ...]:
+    return tuple(e.captured.statement_id for e in seen.examined if table.oid in e.relation_oids)
+
+
+def ms_per_block(seen: Examination, table: Table) -> float | None:
+    """Time per block of captured statements that do little else than scan this table; None if there are none."""
+    rates = [
+        item.captured.mean_ms / item.captured.blocks_per_call
+        for item in seen.examined
+        for node in [item.plans[0].sequential(table.schema_name, table.name) if item.plans else None]
+        if node is not None
+        and node.loops == 1
+        and table.pages >= 100
+        and 0.8 <= item.captured.blocks_per_call / table.pages <= 1.25
+    ]
+    return min(rates) if rates else None
+
+
+def why(seen: Examination, candidate: Candidate, table: Table, helped: Sequence[HelpedStatement]) -> str:
+    by_id = {e.captured.statement_id: e for e in seen.examined}
+    facts = [_fact(by_id[h.statement_id], h, table) for h in sorted(helped, key=lambda h: -h.share)[:3]]
+    if len(helped) > 3:
+        facts.append(f"{len(helped) - 3} more statements would use it.")
+    if not helped:
+        facts = [
+            _fact(item, HelpedStatement(0, 0, 0, item.captured.share, read, item.captured.rows_per_call), table)
+            for item in seen.examined
+            if table.oid in item.relation_oids and item.plans and (read := rows_read(item.plans[0], table)) is not None
+        ][:3]
+    facts.append(_gap(candidate, table))
+    return " ".join(facts)
+
+
+def _fact(item: Examined, helped: HelpedStatement, table: Table) -> str:
+    one = item.captured
+    head = (
+        f"Statement {one.statement_id} ({one.kind} on {', '.join(one.relations) or table.qualified_name}) takes "
+        f"{percent(one.share)} of the statement time: {count(one.calls)} calls of {duration(one.mean_ms)}."
+    )
+    returned = f"{'return' if one.kind == 'select' else 'write'} {count(one.rows_per_call)}"
+    if helped.rows_read is not None:
+        read = f"Each call reads {count(helped.rows_read)} rows of {table.qualified_name} to {returned}"
+    else:
+        read = f"Each call touches {count(one.blocks_per_call)} blocks to {returned}"
+    if helped.cost_before:
+        read += f"; the planner's cost falls from {count(helped.cost_before)} to {count(helped.cost_after)}"
+    return f"{head} {read}."
+
+
+def _gap(candidate: Candidate, table: Table) -> str:
+    first = candidate.columns[0]
+    names = " and ".join(candidate.columns) if len(candidate.columns) < 3 else ", ".join(candidate.columns)
+    leading = [i.name for i in table.indexes if i.is_valid and i.columns and i.columns[0] == first]
+    text = f"No valid index of {table.qualified_name} begins with {names}"
+    text += f" ({', '.join(leading)} begins with {first} only)." if leading and len(candidate.columns) > 1 else "."
+    if candidate.predicate is not None:
+        rare = "NULL" if candidate.predicate.value is None else "one value that the rows per call point to"
+        text += (
+            f" The statements ask for {rare} of {candidate.predicate.column}, which "
+            f"{percent(candidate.predicate.fraction)} of the rows have, so an index of these rows is enough."
+        )
+    return text
+
+
+def hypothesis(
+    candidate: Candidate, table: Table, helped: Sequence[HelpedStatement], reduction: tuple[float, float, float] | None
+) -> str:
+    kind = "a partial B-tree" if candidate.predicate else "a B-tree"
+    text = f"With {kind} on {table.qualified_name} ({', '.join(candidate.columns)})"
+    if reduction is None:
+        return f"{text} the statements that filter or sort by it need not scan the table from end to end."
+    return (
+        f"{text} {len(helped)} statement{'s' if len(helped) != 1 else ''} would read only the rows needed, and the "
+        f"statements on the table would cost {percent(reduction[1])} less ({percent(reduction[0])} to "
+        f"{percent(reduction[2])})."
+    )
+
+
+def prediction_basis(seen: Examination, helped: Sequence[HelpedStatement] | None) -> str:
+    if helped is None:
+        return "no what-if: hypopg is not installed, so nothing is predicted"
+    sets = {len(e.sets) for e in seen.examined if e.captured.statement_id in {h.statement_id for h in helped}}
+    most = max(sets, default=0)
+    return (
+        "planner costs with a hypothetical index (HypoPG), each statement weighted by its share of statement time; the "
+        f"interval is the spread over up to {most} typical parameter sets and holds no error of the planner itself"
+    )
+
+
+# writes
+
+
+def write_cost(seen: Examination, candidate: Candidate, table: Table) -> WriteCost:
+    """What writes to the table will pay, from captured statements and the table's own counters."""
+    on_table = [s for s in seen.all if table.oid in s.relation_oids]
+    writing = [s for s in on_table if s.kind in WRITES]
+    reads = sum(s.calls for s in on_table if s.kind == "select")
+    calls = sum(s.calls for s in writing)
+    rows = sum(s.rows for s in writing)
+    updates = [s for s in writing if s.kind == "update" and _sets(s) & _indexed(candidate)]
+    hot = _loses_hot(table, updates)
+    if not calls:
+        text = f"No captured statement writes {table.qualified_name}"
+        if table.inserted + table.updated + table.deleted:
+            text += (
+                f"; its own counters hold {count(table.inserted)} inserts, {count(table.updated)} updates and "
+                f"{count(table.deleted)} deletes since the statistics were reset"
+            )
+        return WriteCost(text + ".", 0.0 if reads else None, False)
+    share = sum(s.share for s in writing)
+    text = (
+        f"{count(calls)} captured calls write {count(rows)} rows of {table.qualified_name} ({percent(share)} of the "
+        f"statement time), against {count(reads)} calls that read it: each new row version adds an entry to the index."
+    )
+    return WriteCost(text + hot, calls / reads if reads else None, bool(hot))
+
+
+def _loses_hot(table: Table, updates: Sequence[CapturedStatement]) -> str:
+    if not updates or not table.hot_updated:
+        return ""
+    return (
+        f" {count(sum(s.calls for s in updates))} of these calls update a column of the index: those updates cannot be "
+        f"heap-only any more ({percent(table.hot_updated / max(table.updated, 1))} of the table's updates are now)."
+    )
+
+
+def _indexed(candidate: Candidate) -> set[str]:
+    columns = set(candidate.columns)
+    return columns | {candidate.predicate.column} if candidate.predicate else columns
+
+
+def _sets(statement: CapturedStatement) -> frozenset[str]:
+    if statement.text is None:
+        return frozenset()
+    try:
+        return classify.written_columns(statement.text)
+    except ArchitectError:
+        return frozenset()  # it parsed when it was stored
+
+
+def risk(candidate: Candidate, table: Table, writes: WriteCost, build: BuildEstimate) -> tuple[str, str]:
+    """low, medium or high, with the reason; an index never changes results, so the risk is for writes and load."""
+    if writes.loses_hot:
+        return "high", "updates of an indexed column lose the heap-only path"
+    if writes.writes_per_read is None and "captured calls" in writes.text:
+        return "high", "the table is written and no captured statement reads it"
+    if writes.writes_per_read is not None and writes.writes_per_read > 1:
+        return "medium", f"the table is written {writes.writes_per_read:.1f} times as often as it is read"
+    if build.seconds > 600:
+        return "medium", f"the build reads the table twice and takes about {build.seconds / 60:.0f} minutes"
+    if candidate.predicate is not None and candidate.predicate.contains_literal:
+        return "medium", "it serves one value only, and no plan that is made for all values (generic plans)"
+    return "low", "built without blocking writes, dropped at any time, and the table is rarely written"
+
+
+# nothing to propose
+
+
+def reasons_for_nothing(seen: Examination, settings: Mapping[str, float]) -> list[str]:
+    if not seen.all:
+        return ["There are no statements yet: let the application run; pg_stat_statements may just have been reset."]
+    if not seen.examined:
+        return [
+            f"None of the {len(seen.all)} statements takes {percent(settings['min_share'])} of the statement time or "
+            "more: the load is spread evenly."
+        ]
+    found = []
+    for item in seen.examined:
+        one = item.captured
+        if item.reason and one.kind not in ("utility", "insert"):
+            share = percent(one.share)
+            found.append(f"Statement {one.statement_id} ({share} of the time) is not planned: {item.reason}.")
+    tables = {oid: t for oid, t in seen.tables.items() if not t.is_system}
+    found += [f"{t.qualified_name}: {t.unsupported}." for t in tables.values() if t.unsupported]
+    found += [f"{t.qualified_name} was never analysed: run ANALYZE." for t in tables.values() if t.rows is None]
+    fine = sum(1 for item in seen.examined if item.plans)
+    if fine:
+        found.append(
+            f"For {fine} planned statement{'s' if fine != 1 else ''} above {percent(settings['min_share'])} of the time "
+            "no index of up to three columns would save enough."
+        )
+    if not found:
+        found.append("What takes the time are inserts of values and utility commands, which no index helps.")
+    return found

@@ -1,0 +1,99 @@
+"""A statement that takes a large share of the database's statement time, and what its plan shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from pg_architect.findings.finding import Finding, percent, severity
+from pg_architect.telemetry.examination import Examination, Examined
+from pg_architect.telemetry.tables import Table
+
+RULE = "slow_statement"
+
+
+def find(seen: Examination, settings: Mapping[str, float]) -> Iterator[Finding]:
+    for item in seen.examined:
+        one = item.captured
+        # What cannot be planned is the other rule's; an insert of values has no plan to look at.
+        if one.kind == "utility" or one.kind == "unparsed" or (item.reason and one.kind != "insert"):
+            continue
+        scans = _scans(item, seen.tables)
+        unindexed = _unindexed(item, seen.tables)
+        level = severity(one.share, settings)
+        if not scans:
+            level = "low"  # costly because it is called often; every table is reached through an index
+        names = ", ".join(one.relations) or "no table"
+        yield Finding(
+            rule=RULE,
+            key=str(one.statement_id),
+            severity=level,
+            title=f"{one.kind} on {names} takes {percent(one.share)} of the statement time",
+            statement_id=one.statement_id,
+            relation_oid=scans[0][0].oid if scans else next(iter(item.relation_oids), None),
+            share=one.share,
+            detail=_detail(item, scans, unindexed),
+            evidence={
+                "calls": one.calls,
+                "total_ms": one.total_ms,
+                "mean_ms": one.mean_ms,
+                "rows_per_call": one.rows_per_call,
+                "blocks_per_call": one.blocks_per_call,
+                "rows_read": {t.qualified_name: rows for t, rows in scans},
+                "columns_without_index": unindexed,
+            },
+            remedy=_remedy(scans, unindexed),
+        )
+
+
+def _scans(item: Examined, tables: Mapping[int, Table]) -> list[tuple[Table, float]]:
+    """Tables that the plan scans from end to end, with the rows read per call; the biggest first."""
+    if not item.plans:
+        return []
+    found = []
+    for oid in item.relation_oids:
+        table = tables.get(oid)
+        node = item.plans[0].sequential(table.schema_name, table.name) if table else None
+        if table is not None and node is not None and table.rows and node.has_filter:
+            found.append((table, table.rows * (node.loops or 1.0)))
+    return sorted(found, key=lambda pair: -pair[1])
+
+
+def _unindexed(item: Examined, tables: Mapping[int, Table]) -> list[str]:
+    """Filter columns with which no valid index begins."""
+    found = []
+    for use in item.uses.columns:
+        table = tables.get(use.relation_oid)
+        if table is None or not use.usable or use.use not in ("equality", "range", "in_list", "join"):
+            continue
+        if not any(i.is_valid and i.columns[:1] == (use.column,) for i in table.indexes):
+            found.append(f"{table.qualified_name}.{use.column}")
+    return list(dict.fromkeys(found))
+
+
+def _detail(item: Examined, scans: list[tuple[Table, float]], unindexed: list[str]) -> str:
+    one = item.captured
+    parts = [
+        f"{one.calls:,} calls of {one.mean_ms:,.2f} ms by {one.role_name}, {one.rows_per_call:,.1f} rows and "
+        f"{one.blocks_per_call:,.0f} blocks per call."
+    ]
+    for table, rows in scans[:3]:
+        parts.append(
+            f"It scans {table.qualified_name} from end to end: about {rows:,.0f} rows read for "
+            f"{one.rows_per_call:,.1f} {'returned' if one.kind == 'select' else 'written'}."
+        )
+    if scans and unindexed:
+        parts.append(f"No index begins with {', '.join(unindexed)}.")
+    if item.plans and not scans:
+        parts.append("Its plan filters no table by scanning it from end to end.")
+    return " ".join(parts)
+
+
+def _remedy(scans: list[tuple[Table, float]], unindexed: list[str]) -> str:
+    blocked = [t for t, _ in scans if t.unsupported]
+    if blocked:
+        return f"{blocked[0].qualified_name}: {blocked[0].unsupported}."
+    if scans and unindexed:
+        return "An index may help: see the proposals of the improvement cycle."
+    if scans:
+        return "Look at the statement: its conditions cannot use the indexes that are there."
+    return "Nothing on the side of indexes; fewer calls would help."

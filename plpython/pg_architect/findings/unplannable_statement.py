@@ -1,0 +1,33 @@
+"""A statement that takes a large share of the time and cannot be looked into, with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from pg_architect.findings.finding import Finding, percent, severity
+from pg_architect.telemetry.examination import Examination
+
+RULE = "unplannable_statement"
+
+
+def find(seen: Examination, settings: Mapping[str, float]) -> Iterator[Finding]:
+    for item in seen.examined:
+        one = item.captured
+        if not item.reason or one.kind == "insert":
+            continue
+        is_query = one.kind not in ("utility", "unparsed")
+        names = f" on {', '.join(one.relations)}" if one.relations else ""
+        yield Finding(
+            rule=RULE,
+            key=str(one.statement_id),
+            severity=severity(one.share, settings) if is_query else "low",
+            title=f"{one.kind}{names} takes {percent(one.share)} of the statement time and is not plannable",
+            statement_id=one.statement_id,
+            relation_oid=next(iter(item.relation_oids), None),
+            share=one.share,
+            detail=f"{one.calls:,} calls of {one.mean_ms:,.2f} ms by {one.role_name}. Not plannable: {item.reason}.",
+            evidence={"calls": one.calls, "total_ms": one.total_ms, "mean_ms": one.mean_ms, "reason": item.reason},
+            remedy="Look at it by hand: pg_architect plans only what is proved to run nobody's code."
+            if is_query
+            else "Nothing to plan.",
+        )

@@ -1,0 +1,1 @@
+"""The query store: statements with their cumulative statistics, typical parameters, and plans."""

@@ -1,0 +1,299 @@
+"""The query store: the statements of this database with the cumulative statistics of pg_stat_statements.
+
+The statistics since the last reset are interval zero, so that one look is enough to say something true.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pg_architect.core import errors
+from pg_architect.core.db import Database, Row, handled
+from pg_architect.core.errors import ArchitectError
+from pg_architect.core.settings import load
+from pg_architect.telemetry import classify
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedStatement:
+    """A statement of a snapshot with its cumulative statistics; ``share`` is of the time of all statements, 0 to 1."""
+
+    statement_id: int
+    query_id: int
+    role_oid: int
+    role_name: str
+    text: str | None  # as pg_stat_statements has it
+    kind: str
+    calls: int
+    total_ms: float
+    mean_ms: float
+    rows: int
+    rows_per_call: float
+    share: float
+    blocks_per_call: float
+    wal_bytes_per_call: float
+    relation_oids: tuple[int, ...]
+    relations: tuple[str, ...]
+    plannable: bool | None  # None: not looked at yet
+    reason: str | None
+
+
+def missing(db: Database) -> str | None:
+    """What is missing to take a snapshot, with the command that mends it."""
+    rows = db.query("select current_setting('shared_preload_libraries') as libraries")
+    if "pg_stat_statements" not in rows[0]["libraries"]:
+        return "pg_stat_statements is not loaded: add it to shared_preload_libraries and restart the server"
+    if not db.query("select from pg_catalog.pg_extension where extname = 'pg_stat_statements'"):
+        return "pg_stat_statements is not installed in this database: create extension pg_stat_statements"
+    return None
+
+
+def take_snapshot(db: Database) -> int:
+    """Store the statistics of the statements of this database; returns the snapshot's number."""
+    if lack := missing(db):
+        what, _, how = lack.partition(": ")
+        raise ArchitectError(errors.OBJECT_NOT_IN_PREREQUISITE_STATE, what, hint=f"To mend it, {how}.")
+    settings = load(db)
+    source = _source(db)
+    rows = _read(db, source)
+    kept, left_out = _without_ours(rows, int(settings["max_statements"]))
+    snapshot_id = _insert_snapshot(db, source, len(kept), left_out)
+    _store_statements(db, kept)
+    _store_statistics(db, snapshot_id, kept)
+    _examine_new(db, snapshot_id, int(settings["max_proved_statements"]))
+    return snapshot_id
+
+
+def latest_snapshot(db: Database) -> int | None:
+    """The newest snapshot of this database."""
+    rows = db.query(
+        "select max(snapshot_id) as id from architect.snapshot where deployment_id = architect._this_deployment()"
+    )
+    return None if rows[0]["id"] is None else int(rows[0]["id"])
+
+
+def captured(db: Database, snapshot_id: int) -> list[CapturedStatement]:
+    """The statements of a snapshot, by total time."""
+    rows = db.query(
+        """
+        select s.statement_id, s.query_id, s.role_oid::bigint as role_oid,
+               pg_catalog.pg_get_userbyid(s.role_oid) as role_name, s.text, s.kind,
+               s.relation_oids::bigint[] as relation_oids, s.relation_names, s.plannable, s.unplannable_reason,
+               n.calls, n.total_exec_ms, n.rows, n.shared_blocks_hit + n.shared_blocks_read as blocks, n.wal_bytes,
+               n.total_exec_ms / nullif(sum(n.total_exec_ms) over (), 0) as share
+          from architect.statement_statistics as n
+          join architect.statement as s using (statement_id)
+         where n.snapshot_id = $1::bigint
+         order by n.total_exec_ms desc, s.statement_id
+        """,
+        snapshot_id,
+    )
+    return [_captured(row) for row in rows]
+
+
+def _captured(row: Row) -> CapturedStatement:
+    calls = max(row["calls"], 1)
+    return CapturedStatement(
+        statement_id=row["statement_id"],
+        query_id=row["query_id"],
+        role_oid=row["role_oid"],
+        role_name=row["role_name"],
+        text=row["text"],
+        kind=row["kind"],
+        calls=row["calls"],
+        total_ms=row["total_exec_ms"],
+        mean_ms=row["total_exec_ms"] / calls,
+        rows=row["rows"],
+        rows_per_call=row["rows"] / calls,
+        share=row["share"] or 0.0,
+        blocks_per_call=row["blocks"] / calls,
+        wal_bytes_per_call=row["wal_bytes"] / calls,
+        relation_oids=tuple(row["relation_oids"]),
+        relations=tuple(row["relation_names"]),
+        plannable=row["plannable"],
+        reason=row["unplannable_reason"],
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    schema: str  # quoted
+    version: str
+    names: frozenset[str]  # columns of pg_stat_statements, which differ by version
+
+
+def _source(db: Database) -> _Source:
+    rows = db.query(
+        """
+        select pg_catalog.quote_ident(n.nspname) as schema, e.extversion as version,
+               array(select a.attname::text from pg_catalog.pg_attribute as a
+                      where a.attrelid = c.oid and a.attnum > 0) as names
+          from pg_catalog.pg_extension as e
+          join pg_catalog.pg_namespace as n on n.oid = e.extnamespace
+          join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = 'pg_stat_statements'
+         where e.extname = 'pg_stat_statements'
+        """
+    )
+    return _Source(rows[0]["schema"], rows[0]["version"], frozenset(rows[0]["names"]))
+
+
+def _read(db: Database, source: _Source) -> list[Row]:
+    """Top-level statements of this database by total time; the text only of those that are not known yet."""
+    io_names = ("blk_read_time", "blk_write_time", "shared_blk_read_time", "shared_blk_write_time")
+    io = " + ".join(f"p.{name}" for name in io_names if name in source.names) or "0"
+    try:
+        with db.subtransaction():
+            return db.query(
+                f"""
+                select p.queryid, p.userid::bigint as role, pg_catalog.pg_get_userbyid(p.userid) as role_name,
+                       case when s.statement_id is null then p.query end as query, s.statement_id is not null as known,
+                       p.calls, p.total_exec_time as total_ms, p.rows, p.shared_blks_hit, p.shared_blks_read,
+                       p.temp_blks_read + p.temp_blks_written as temp_blocks, ({io})::float8 as io_ms,
+                       p.wal_records, p.wal_fpi, p.wal_bytes::bigint as wal_bytes, p.stddev_exec_time as stddev_ms
+                  from {source.schema}.pg_stat_statements as p
+                  left join architect.statement as s
+                    on s.deployment_id = architect._this_deployment() and s.query_id = p.queryid
+                       and s.role_oid = p.userid
+                 where p.dbid = (select oid from pg_catalog.pg_database where datname = current_database())
+                   and p.toplevel and p.queryid is not null
+                   and pg_catalog.pg_get_userbyid(p.userid) not like 'architect\\_%'
+                 order by p.total_exec_time desc, p.queryid
+                """
+            )
+    except ArchitectError as exc:
+        if not handled(exc):
+            raise
+        hint = "Check that pg_stat_statements is in shared_preload_libraries and that the server was restarted."
+        raise ArchitectError(errors.OBJECT_NOT_IN_PREREQUISITE_STATE, exc.message, hint=hint) from exc
+
+
+def _without_ours(rows: Sequence[Row], limit: int) -> tuple[list[Row], list[Row]]:
+    """The statements to keep, classified, and those beyond the limit; statements on schema architect are dropped."""
+    kept: list[Row] = []
+    left_out: list[Row] = []
+    for row in rows:
+        if len(kept) == limit:
+            left_out.append(row)
+            continue
+        if not row["known"]:
+            sort = classify.classify(row["query"])
+            if sort.is_ours:
+                continue
+            row |= {"kind": sort.kind, "fingerprint": sort.fingerprint, "text": sort.text, "reason": sort.reason}
+        kept.append(row)
+    return kept, left_out
+
+
+def _insert_snapshot(db: Database, source: _Source, count: int, left_out: Sequence[Row]) -> int:
+    info = db.query(
+        "select from pg_catalog.pg_proc where proname = 'pg_stat_statements_info' and pronamespace = $1::regnamespace",
+        source.schema,
+    )
+    # Since 1.9; without it nobody knows.
+    reset, evicted = ("i.stats_reset", "i.dealloc") if info else ("null::timestamptz", "null::bigint")
+    origin = f"cross join {source.schema}.pg_stat_statements_info as i" if info else ""
+    rows = db.query(
+        f"""
+        insert into architect.snapshot
+          (deployment_id, statistics_reset_at, statement_count, left_out, left_out_ms, evicted, source)
+        select architect._this_deployment(), {reset}, $1::int, $2::int, $3::float8, {evicted}, $4::text
+          from (select) as one {origin}
+        returning snapshot_id
+        """,
+        count,
+        len(left_out),
+        float(sum(row["total_ms"] for row in left_out)),
+        f"pg_stat_statements {source.version}",
+    )
+    return int(rows[0]["snapshot_id"])
+
+
+def _store_statements(db: Database, rows: Sequence[Row]) -> None:
+    names = ("queryid", "role", "role_name", "kind", "fingerprint", "text", "reason")
+    fresh = [{name: row[name] for name in names} for row in rows if not row["known"]]
+    db.query(
+        """
+        insert into architect.statement
+          (deployment_id, query_id, role_oid, role_name, kind, fingerprint, text, plannable, unplannable_reason)
+        select architect._this_deployment(), n.queryid, n.role, n.role_name, n.kind, n.fingerprint, n.text,
+               case when n.reason is not null then false end, n.reason
+          from pg_catalog.jsonb_to_recordset($1::jsonb) as n
+               (queryid bigint, role oid, role_name name, kind text, fingerprint text, text text, reason text)
+        on conflict (deployment_id, query_id, role_oid) do nothing
+        """,
+        json.dumps(fresh),
+    )
+
+
+def _store_statistics(db: Database, snapshot_id: int, rows: Sequence[Row]) -> None:
+    texts = ("query", "known", "role_name", "kind", "fingerprint", "text", "reason")
+    numbers = [{name: value for name, value in row.items() if name not in texts} for row in rows]
+    db.query(
+        """
+        with given as (
+          select s.statement_id, n.*
+            from pg_catalog.jsonb_to_recordset($2::jsonb) as n
+                 (queryid bigint, role oid, calls bigint, total_ms float8, rows bigint, shared_blks_hit bigint,
+                  shared_blks_read bigint, temp_blocks bigint, io_ms float8, wal_records bigint, wal_fpi bigint,
+                  wal_bytes bigint, stddev_ms float8)
+            join architect.statement as s
+              on s.deployment_id = architect._this_deployment() and s.query_id = n.queryid and s.role_oid = n.role
+        ), seen as (
+          update architect.statement as s set last_seen_at = clock_timestamp()
+            from given as g where s.statement_id = g.statement_id
+        )
+        insert into architect.statement_statistics
+          (snapshot_id, statement_id, calls, total_exec_ms, rows, shared_blocks_hit, shared_blocks_read, temp_blocks,
+           io_ms, wal_records, wal_fpi, wal_bytes, stddev_exec_ms)
+        select $1::bigint, g.statement_id, g.calls, g.total_ms, g.rows, g.shared_blks_hit, g.shared_blks_read,
+               g.temp_blocks, g.io_ms, g.wal_records, g.wal_fpi, g.wal_bytes, g.stddev_ms
+          from given as g
+        """,
+        snapshot_id,
+        json.dumps(numbers),
+    )
+
+
+def _examine_new(db: Database, snapshot_id: int, limit: int) -> None:
+    """Prove the statements that were not looked at yet, or whose relations are gone; the costliest first."""
+    rows = db.query(
+        """
+        select s.statement_id, pg_catalog.pg_get_userbyid(s.role_oid) as role, s.text
+          from architect.statement_statistics as n
+          join architect.statement as s using (statement_id)
+         where n.snapshot_id = $1::bigint and s.text is not null
+           and (s.plannable is null
+                or exists (select from unnest(s.relation_oids) as r (oid)
+                            where not exists (select from pg_catalog.pg_class as c where c.oid = r.oid)))
+         order by n.total_exec_ms desc
+         limit $2::int
+        """,
+        snapshot_id,
+        limit,
+    )
+    prover = classify.Prover(db)
+    results = []
+    for row in rows:
+        proof = prover.prove(row["text"], row["role"])
+        results.append(
+            {
+                "id": row["statement_id"],
+                "oids": [str(r.oid) for r in proof.relations],
+                "names": [f"{r.schema}.{r.name}" for r in proof.relations],
+                "plannable": proof.reason is None,
+                "reason": proof.reason,
+            }
+        )
+    db.query(
+        """
+        update architect.statement as s
+           set plannable = n.plannable, unplannable_reason = n.reason, relation_names = n.names,
+               relation_oids = n.oids
+          from pg_catalog.jsonb_to_recordset($1::jsonb) as n
+               (id bigint, oids oid[], names text[], plannable boolean, reason text)
+         where s.statement_id = n.id
+        """,
+        json.dumps(results),
+    )
