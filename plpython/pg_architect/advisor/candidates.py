@@ -216,8 +216,7 @@ def _of_group(group: _Group) -> list[Candidate]:
     for predicate in group.rare:
         rest = [[k for k in keys if k.column != predicate.column] for keys in lists]
         smaller = [keys for keys in _tidy(rest) if len(keys) <= 2]
-        for keys in [*smaller, (Key(predicate.column),)]:
-            found.append(Candidate(group.table.oid, keys, predicate))
+        found += [Candidate(group.table.oid, keys, predicate) for keys in [*smaller, (Key(predicate.column),)]]
     return found
 
 

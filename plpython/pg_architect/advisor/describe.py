@@ -15,6 +15,7 @@ from pg_architect.telemetry.statements import CapturedStatement
 from pg_architect.telemetry.tables import Table
 
 WRITES = ("insert", "update", "delete", "merge")
+HOT_MATTERS = 0.1  # below this share of heap-only updates there is little to lose
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +132,11 @@ def hypothesis(
     text = f"With {kind} on {table.qualified_name} ({', '.join(candidate.columns)})"
     if reduction is None:
         return f"{text} the statements that filter or sort by it need not scan the table from end to end."
+    low, middle, high = (percent(part) for part in reduction)
+    spread = f" ({low} to {high})" if low != high else ""
     return (
         f"{text} {len(helped)} statement{'s' if len(helped) != 1 else ''} would read only the rows needed, and the "
-        f"statements on the table would cost {percent(reduction[1])} less ({percent(reduction[0])} to "
-        f"{percent(reduction[2])})."
+        f"statements on the table would cost {middle} less{spread}."
     )
 
 
@@ -174,7 +176,8 @@ def write_cost(seen: Examination, candidate: Candidate, table: Table) -> WriteCo
         f"{count(calls)} captured calls write {count(rows)} rows of {table.qualified_name} ({percent(share)} of the "
         f"statement time), against {count(reads)} calls that read it: each new row version adds an entry to the index."
     )
-    return WriteCost(text + hot, calls / reads if reads else None, bool(hot))
+    loses_hot = bool(hot) and table.hot_updated >= HOT_MATTERS * table.updated
+    return WriteCost(text + hot, calls / reads if reads else None, loses_hot)
 
 
 def _loses_hot(table: Table, updates: Sequence[CapturedStatement]) -> str:
@@ -200,7 +203,7 @@ def _sets(statement: CapturedStatement) -> frozenset[str]:
         return frozenset()  # it parsed when it was stored
 
 
-def risk(candidate: Candidate, table: Table, writes: WriteCost, build: BuildEstimate) -> tuple[str, str]:
+def risk(candidate: Candidate, writes: WriteCost, build: BuildEstimate) -> tuple[str, str]:
     """low, medium or high, with the reason; an index never changes results, so the risk is for writes and load."""
     if writes.loses_hot:
         return "high", "updates of an indexed column lose the heap-only path"
@@ -212,7 +215,10 @@ def risk(candidate: Candidate, table: Table, writes: WriteCost, build: BuildEsti
         return "medium", f"the build reads the table twice and takes about {build.seconds / 60:.0f} minutes"
     if candidate.predicate is not None and candidate.predicate.contains_literal:
         return "medium", "it serves one value only, and no plan that is made for all values (generic plans)"
-    return "low", "built without blocking writes, dropped at any time, and the table is rarely written"
+    rate = (
+        "is not written" if not writes.writes_per_read else f"is written {count(writes.writes_per_read)} times per read"
+    )
+    return "low", f"built without blocking writes, dropped at any time, and the table {rate}"
 
 
 # nothing to propose
@@ -222,9 +228,9 @@ def reasons_for_nothing(seen: Examination, settings: Mapping[str, float]) -> lis
     if not seen.all:
         return ["There are no statements yet: let the application run; pg_stat_statements may just have been reset."]
     if not seen.examined:
+        least = percent(settings["min_share"])
         return [
-            f"None of the {len(seen.all)} statements takes {percent(settings['min_share'])} of the statement time or "
-            "more: the load is spread evenly."
+            f"None of the {len(seen.all)} statements takes {least} of the statement time: the load is spread evenly."
         ]
     found = []
     for item in seen.examined:
@@ -237,10 +243,8 @@ def reasons_for_nothing(seen: Examination, settings: Mapping[str, float]) -> lis
     found += [f"{t.qualified_name} was never analysed: run ANALYZE." for t in tables.values() if t.rows is None]
     fine = sum(1 for item in seen.examined if item.plans)
     if fine:
-        found.append(
-            f"For {fine} planned statement{'s' if fine != 1 else ''} above {percent(settings['min_share'])} of the time "
-            "no index of up to three columns would save enough."
-        )
+        these = f"{fine} planned statement{'s' if fine != 1 else ''} above {percent(settings['min_share'])} of the time"
+        found.append(f"For {these} no index of up to three columns would save enough.")
     if not found:
         found.append("What takes the time are inserts of values and utility commands, which no index helps.")
     return found

@@ -71,7 +71,7 @@ def free_name(db: Database, candidate: Candidate, table: Table) -> str:
         name = index_name(candidate, table, attempt)
         taken = db.query(
             """
-            select from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
+            select 1 as found from pg_catalog.pg_class as c join pg_catalog.pg_namespace as n on n.oid = c.relnamespace
              where n.nspname = $1 and c.relname = $2
             """,
             table.schema_name,

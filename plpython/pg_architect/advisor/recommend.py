@@ -104,7 +104,9 @@ def _choose(
         worth = {
             position: found
             for position, found in effects.items()
-            if found.saved_share >= settings["min_share"] and _best_reduction(found) >= settings["min_reduction"]
+            if found.saved_share >= settings["min_share"]
+            and _best_reduction(found) >= settings["min_reduction"]
+            and found.reduction[0] > 0  # some statement gains whatever its parameters are
         }
         if not worth:
             break
@@ -146,7 +148,7 @@ def _ask(
     for item in planned:
         touching = [p for p in positions if pool[p].relation_oid in item.relation_oids]
         if touching:
-            configurations = (base, *((*base, p) for p in touching))
+            configurations = tuple(dict.fromkeys(((), base, *((*base, p) for p in touching))))
             questions.append(Question(item.captured.statement_id, item.text or "", item.sets, configurations))
     return what_if.ask(db, questions, statements)
 
@@ -169,16 +171,21 @@ def effect(
         touched.append(one.statement_id)
         total += one.share
         before, after = answers.answers.get((one.statement_id, base)), answers.answers.get((one.statement_id, tried))
-        if not before or not after:
+        # Time was observed without any of the chosen indexes, so that is the cost that it stands for.
+        observed = answers.answers.get((one.statement_id, ()))
+        if not before or not after or not observed:
             continue
-        pairs = [(b[0].cost, a[0].cost, tried[-1] in a[1]) for b, a in zip(before, after, strict=True) if b[0].cost > 0]
-        if not any(used for _, _, used in pairs):
+        costs = [
+            (o[0].cost, b[0].cost, a[0].cost, tried[-1] in a[1])
+            for o, b, a in zip(observed, before, after, strict=True)
+            if o[0].cost > 0
+        ]
+        cost_observed, cost_before, cost_after = (sum(c[i] for c in costs) / max(len(costs), 1) for i in range(3))
+        if not any(used for *_, used in costs) or cost_after >= cost_before:
             continue
-        gains = [1 - a / b for b, a, _ in pairs]
-        cost_before = sum(b for b, _, _ in pairs) / len(pairs)
-        cost_after = sum(a for _, a, _ in pairs) / len(pairs)
         # Costs, not ratios, are averaged: a set that is cheap either way weighs little in the total time.
-        saved += one.share * (1 - cost_after / cost_before)
+        saved += one.share * (cost_before - cost_after) / cost_observed
+        gains = [(b - a) / o for o, b, a, _ in costs]
         low += one.share * min(gains)
         high += one.share * max(gains)
         read = describe.rows_read(before[0][0], table)
@@ -214,7 +221,7 @@ def _described(
     entries = (table.rows or 0.0) * (candidate.predicate.fraction if candidate.predicate else 1.0)
     build = size.estimate_build(table, entries, describe.ms_per_block(seen, table), settings["build_rows_per_second"])
     writes = describe.write_cost(seen, candidate, table)
-    risk, risk_reason = describe.risk(candidate, table, writes, build)
+    risk, risk_reason = describe.risk(candidate, writes, build)
     reduction = found.reduction if found else None
     return IndexRecommendation(
         relation_oid=table.oid,

@@ -44,7 +44,7 @@ class WhatIf:
 
 
 def is_available(db: Database) -> bool:
-    return bool(db.query("select from pg_catalog.pg_extension where extname = 'hypopg'"))
+    return bool(db.query("select 1 as found from pg_catalog.pg_extension where extname = 'hypopg'"))
 
 
 def ask(db: Database, questions: Sequence[Question], indexes: Sequence[str]) -> WhatIf:

@@ -15,7 +15,7 @@ RULES = (slow_statement, unplannable_statement)
 _ORDER = {"high": 0, "medium": 1, "low": 2}
 
 
-def find(db: Database, examination: Examination, settings: Mapping[str, float]) -> list[Finding]:
+def find(_db: Database, examination: Examination, settings: Mapping[str, float]) -> list[Finding]:
     """What every rule finds, worst first; nothing is stored."""
     found = [finding for rule in RULES for finding in rule.find(examination, settings)]
     return sorted(found, key=lambda f: (_ORDER[f.severity], -(f.share or 0.0), f.rule, f.key))

@@ -11,7 +11,7 @@ from pg_architect.telemetry.tables import Table
 RULE = "slow_statement"
 
 
-def find(seen: Examination, settings: Mapping[str, float]) -> Iterator[Finding]:
+def find(seen: Examination, _settings: Mapping[str, float]) -> Iterator[Finding]:
     for item in seen.examined:
         one = item.captured
         # What cannot be planned is the other rule's; an insert of values has no plan to look at.
@@ -19,7 +19,7 @@ def find(seen: Examination, settings: Mapping[str, float]) -> Iterator[Finding]:
             continue
         scans = _scans(item, seen.tables)
         unindexed = _unindexed(item, seen.tables)
-        level = severity(one.share, settings)
+        level = severity(one.share)
         if not scans:
             level = "low"  # costly because it is called often; every table is reached through an index
         names = ", ".join(one.relations) or "no table"
@@ -72,10 +72,8 @@ def _unindexed(item: Examined, tables: Mapping[int, Table]) -> list[str]:
 
 def _detail(item: Examined, scans: list[tuple[Table, float]], unindexed: list[str]) -> str:
     one = item.captured
-    parts = [
-        f"{one.calls:,} calls of {one.mean_ms:,.2f} ms by {one.role_name}, {one.rows_per_call:,.1f} rows and "
-        f"{one.blocks_per_call:,.0f} blocks per call."
-    ]
+    head = f"{one.calls:,} calls of {one.mean_ms:,.2f} ms by {one.role_name}"
+    parts = [f"{head}, {one.rows_per_call:,.1f} rows and {one.blocks_per_call:,.0f} blocks per call."]
     for table, rows in scans[:3]:
         parts.append(
             f"It scans {table.qualified_name} from end to end: about {rows:,.0f} rows read for "

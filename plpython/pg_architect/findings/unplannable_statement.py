@@ -10,7 +10,7 @@ from pg_architect.telemetry.examination import Examination
 RULE = "unplannable_statement"
 
 
-def find(seen: Examination, settings: Mapping[str, float]) -> Iterator[Finding]:
+def find(seen: Examination, _settings: Mapping[str, float]) -> Iterator[Finding]:
     for item in seen.examined:
         one = item.captured
         if not item.reason or one.kind == "insert":
@@ -20,7 +20,7 @@ def find(seen: Examination, settings: Mapping[str, float]) -> Iterator[Finding]:
         yield Finding(
             rule=RULE,
             key=str(one.statement_id),
-            severity=severity(one.share, settings) if is_query else "low",
+            severity=severity(one.share) if is_query else "low",
             title=f"{one.kind}{names} takes {percent(one.share)} of the statement time and is not plannable",
             statement_id=one.statement_id,
             relation_oid=next(iter(item.relation_oids), None),

@@ -82,7 +82,6 @@ def _is_ours(tree: Any) -> bool:
 
 def reading_part(tree: Any) -> tuple[Any | None, str | None]:
     """The query that finds the rows of a statement, as a tree of its own, or why there is none."""
-    ast = parse.ast
     kind = parse.kind_of(tree)
     if kind == "SelectStmt":
         tree.lockingClause = None  # FOR UPDATE needs the right to write; the plan below it is the same
@@ -96,18 +95,11 @@ def reading_part(tree: Any) -> tuple[Any | None, str | None]:
         return query, None
     if kind in ("UpdateStmt", "DeleteStmt"):
         others = tree.fromClause if kind == "UpdateStmt" else tree.usingClause
-        one = ast.ResTarget(val=ast.A_Const(val=ast.Integer(ival=1)))
-        return (
-            ast.SelectStmt(
-                targetList=(one,),
-                fromClause=(tree.relation, *(others or ())),
-                whereClause=tree.whereClause,
-                withClause=tree.withClause,
-                limitOption=parse.enums.LimitOption.LIMIT_OPTION_DEFAULT,
-                op=parse.enums.SetOperation.SETOP_NONE,
-            ),
-            None,
-        )
+        query = parse.parse_one("select 1")
+        query.fromClause = (tree.relation, *(others or ()))
+        query.whereClause = tree.whereClause
+        query.withClause = tree.withClause
+        return query, None
     return None, f"{_KINDS.get(kind, 'a utility statement')} is not planned yet"
 
 
@@ -139,6 +131,7 @@ class Prover:
         self._catalogue = Catalogue(db)
 
     def prove(self, text: str, role: str) -> Proved:
+        named: list[tuple[str | None, str]] = []
         try:
             tree = parse.parse_one(parse.repair_normalised(text))
             named = _named_relations(tree)
@@ -152,7 +145,7 @@ class Prover:
         except ArchitectError as exc:
             if not handled(exc):
                 raise
-            return Proved((), None, exc.message)
+            return Proved(self._resolve(named, role), None, exc.message)
         relations = tuple(Named(r.oid, r.schema, r.name) for r in proof.relations)
         if not proof.harmless:
             return Proved(relations or self._resolve(named, role), None, proof.reason)

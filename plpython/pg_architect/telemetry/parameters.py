@@ -81,7 +81,7 @@ def evident_selectivity(uses: p.Uses, tables: Mapping[int, Table], rows_per_call
 
 def _unexplained(number: int, type_name: str, uses: p.Uses, tables: Mapping[int, Table]) -> str | None:
     place = uses.places.get(number, "other")
-    if place in ("limit", "offset", "output"):
+    if place in ("limit", "offset", "output", "unit"):
         return None
     for use in uses.columns:
         if use.parameter != number and number not in use.arithmetic:
@@ -256,6 +256,9 @@ class _Drawing:
         if place == "offset":
             self.basis[number] = "guess: the first page"
             return "0"
+        if place == "unit":
+            self.basis[number] = "guess: a unit of time"
+            return "day"
         self.basis[number] = "guess: a constant of its type"
         if values.is_number(type_name):
             return "1"

@@ -57,7 +57,7 @@ class Block:
 @dataclass(frozen=True, slots=True)
 class Uses:
     columns: tuple[ColumnUse, ...]
-    places: Mapping[int, str]  # parameter: condition, limit, offset, output or other
+    places: Mapping[int, str]  # parameter: condition, limit, offset, output, unit or other
     blocks: tuple[Block, ...]
 
 
@@ -136,7 +136,7 @@ _AGGREGATES = frozenset(
     "count sum avg min max array_agg string_agg json_agg jsonb_agg json_object_agg jsonb_object_agg bool_and bool_or "
     "every bit_and bit_or bit_xor xmlagg stddev stddev_pop stddev_samp variance var_pop var_samp corr covar_pop "
     "covar_samp regr_slope regr_intercept regr_count regr_r2 regr_avgx regr_avgy regr_sxx regr_syy regr_sxy "
-    "percentile_cont percentile_disc mode range_agg range_intersect_agg any_value".split()
+    "percentile_cont percentile_disc mode range_agg range_intersect_agg any_value".split()  # noqa: SIM905 (a word list)
 )
 
 
@@ -148,6 +148,9 @@ def _calls_aggregate(node: Any) -> bool:
     if isinstance(node, parse.ast.FuncCall) and node.over is None and node.funcname[-1].sval in _AGGREGATES:
         return True
     return any(_calls_aggregate(getattr(node, name)) for name in node)
+
+
+_UNIT_FUNCTIONS = ("extract", "date_part", "date_trunc")  # whose first argument is a word like 'day'
 
 
 class _Walker:
@@ -374,6 +377,9 @@ class _Walker:
             self.select(node, scope, scope.ctes)
         elif isinstance(node, parse.ast.ParamRef):
             self.places.setdefault(node.number, place)
+        elif isinstance(node, parse.ast.FuncCall) and node.funcname[-1].sval in _UNIT_FUNCTIONS:
+            self.mention(node.args[:1], "unit")
+            self.expression(node.args, scope, place)
         elif isinstance(node, parse.ast.CaseWhen):
             self.condition(node.expr, scope, False)
             self.expression(node.result, scope, place)

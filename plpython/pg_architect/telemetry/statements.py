@@ -45,7 +45,7 @@ def missing(db: Database) -> str | None:
     rows = db.query("select current_setting('shared_preload_libraries') as libraries")
     if "pg_stat_statements" not in rows[0]["libraries"]:
         return "pg_stat_statements is not loaded: add it to shared_preload_libraries and restart the server"
-    if not db.query("select from pg_catalog.pg_extension where extname = 'pg_stat_statements'"):
+    if not db.query("select 1 as found from pg_catalog.pg_extension where extname = 'pg_stat_statements'"):
         return "pg_stat_statements is not installed in this database: create extension pg_stat_statements"
     return None
 
@@ -188,7 +188,10 @@ def _without_ours(rows: Sequence[Row], limit: int) -> tuple[list[Row], list[Row]
 
 def _insert_snapshot(db: Database, source: _Source, count: int, left_out: Sequence[Row]) -> int:
     info = db.query(
-        "select from pg_catalog.pg_proc where proname = 'pg_stat_statements_info' and pronamespace = $1::regnamespace",
+        """
+        select 1 as found from pg_catalog.pg_proc
+         where proname = 'pg_stat_statements_info' and pronamespace = $1::regnamespace
+        """,
         source.schema,
     )
     # Since 1.9; without it nobody knows.
