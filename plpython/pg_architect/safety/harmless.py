@@ -103,7 +103,7 @@ def prove_harmless(db: Database, statement: str, role: str, catalogue: Catalogue
     return Proof(kind, reason is None, reason, read, text, parameters)
 
 
-def explain_proof(db: Database, statement: str, role: str | None) -> list[Row]:
+def explain_proof(db: Database, statement: str | None, role: str | None) -> list[Row]:
     """The rows of ``architect.prove_harmless``: one, for the session's own role or, with the right, another."""
     asking = db.query(
         "select session_user::text as name, pg_catalog.pg_has_role(session_user, 'pg_read_all_stats', 'USAGE') as all"
@@ -114,7 +114,7 @@ def explain_proof(db: Database, statement: str, role: str | None) -> list[Row]:
             f"permission denied to ask for role {role}",
             hint="Only a member of pg_read_all_stats may ask for another role than its own.",
         )
-    proof = prove_harmless(db, statement, role if role is not None else str(asking["name"]))
+    proof = prove_harmless(db, statement or "", role if role is not None else str(asking["name"]))
     return [
         {
             "kind": proof.kind,
