@@ -33,7 +33,7 @@ def measure(
     budget = replay.Budget(float(settings["replay_time_limit"]), int(settings["replay_blocks"]))
     samples = replay.replay(db, index_oid, statements, budget)
     resamples, seed = int(settings["bootstrap_resamples"]), f"{proposal_id}:{index_oid}"
-    generator = random.Random(seed)  # noqa: S311  (statistics, not secrets)
+    generator = random.Random(seed)
     reads = []
     for one in samples:
         reads.append(effects.read_effect(one, calls_seconds, resamples, generator))

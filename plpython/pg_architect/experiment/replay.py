@@ -105,7 +105,7 @@ def replay(
             if not handled(exc):
                 raise
             db.rollback()
-            results.append(StatementSamples(statement, (), f"it failed: {exc.message}"))
+            results.append(StatementSamples(statement, (), f"it failed: {exc.message.removeprefix('pg_architect: ')}"))
     return results
 
 

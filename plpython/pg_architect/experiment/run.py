@@ -48,6 +48,7 @@ def run_once(db: Database, statement: str, types: Sequence[str], values: Sequenc
         """select set_config('search_path', 'pg_catalog, pg_temp', true), set_config('row_security', 'off', true),
                   set_config('transaction_read_only', 'on', true)"""
     )
+    values = _native(db, types, values)
     plain = f"explain (format json) {statement}"
     db.query_typed(plain, types, values)
     planning_cpu = _cpu_ms(db, plain, types, values)[0]
@@ -76,9 +77,19 @@ def plan_hash(plan: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(_shape(plan)).encode()).hexdigest()[:16]
 
 
-def _cpu_ms(
-    db: Database, sql: str, types: Sequence[str], values: Sequence[str | None]
-) -> tuple[float, Mapping[str, Any]]:
+def _native(db: Database, types: Sequence[str], values: Sequence[str | None]) -> list[Any]:
+    """The values as PL/Python wants them: given as text it takes 'false' for true, and splits an array into letters."""
+    if not values:
+        return []
+    names = db.query(
+        "select to_regtype(t)::text as name from unnest($1::text[]) with ordinality as u (t, i) order by i", types
+    )
+    casts = ", ".join(f"${i}::text::{row['name']} as p{i}" for i, row in enumerate(names, 1))
+    row = db.query_typed(f"select {casts}", ["text"] * len(values), values)[0]
+    return [row[f"p{i}"] for i in range(1, len(values) + 1)]
+
+
+def _cpu_ms(db: Database, sql: str, types: Sequence[str], values: Sequence[Any]) -> tuple[float, Mapping[str, Any]]:
     # clock_gettime(CLOCK_PROCESS_CPUTIME_ID): the same account as getrusage's user + system time, in nanoseconds.
     begun = time.process_time_ns()
     rows = db.query_typed(sql, types, values)

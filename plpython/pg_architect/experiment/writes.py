@@ -115,7 +115,7 @@ def collect(
     except ArchitectError as exc:
         if not handled(exc):
             raise
-        return WriteSamples(ids, (), reason=exc.message)
+        return WriteSamples(ids, (), reason=exc.message.removeprefix("pg_architect: "))
     updates = _updates(db, relation_oid)
     for _ in range(windows):
         _sleep(db, seconds_each, commits)

@@ -1,0 +1,235 @@
+"""The decision from known effects: what is called improved, equivalent, harmful or inconclusive, and why."""
+
+from __future__ import annotations
+
+import math
+import random
+
+import pytest
+
+from pg_architect.experiment import effects, replay, verdict, writes
+from pg_architect.experiment.replay import WITH, WITHOUT, Budget, ReplayStatement, Run, StatementSamples
+
+RESAMPLES = 500
+
+
+def samples(
+    generator: random.Random,
+    statement_id: int = 1,
+    *,
+    ratio: float = 1.0,
+    buffers: float | None = None,
+    elapsed: float | None = None,
+    calls: int = 100,
+    noise: float = 0.02,
+    changed: bool = True,
+    sets: int = 10,
+) -> StatementSamples:
+    """Runs of 10 blocks whose costs with the change are ``ratio`` (buffers, elapsed) times those without."""
+    statement = ReplayStatement(statement_id, "", ("integer",), tuple((str(n),) for n in range(sets)), calls, 10.0)
+
+    def run(block: int, position: int, arm: str) -> Run:
+        with_change = arm == WITH
+        factors = [r if with_change else 1.0 for r in (ratio, ratio if buffers is None else buffers)]
+        slower = (ratio if elapsed is None else elapsed) if with_change else 1.0
+        cpu = 10 * factors[0] * math.exp(generator.gauss(0, noise))
+        return Run(
+            block,
+            position,
+            block % sets,
+            arm,
+            round(1000 * factors[1]),
+            cpu,
+            10 * slower * math.exp(generator.gauss(0, noise)),
+            "with" if with_change and changed else "without",
+            1,
+            0,
+        )
+
+    runs = tuple(run(block, i, arm) for block in range(10) for i, arm in enumerate(replay.ORDERS[block % 2]))
+    return StatementSamples(statement, runs)
+
+
+def windows(generator: random.Random, ms: float, wal: float, calls: int = 50) -> list[writes.Window]:
+    made = []
+    for _ in range(6):
+        seen = max(1, round(generator.gauss(calls, calls**0.5)))
+        spent = sum(ms * math.exp(generator.gauss(0, 0.1)) for _ in range(seen))
+        made.append(writes.Window(1.0, {77: writes.Counter(seen, spent, round(seen * 2), 0, seen * wal)}))
+    return made
+
+
+def decide(
+    *reads: StatementSamples, writing: tuple[list[writes.Window], list[writes.Window]] = ([], [])
+) -> verdict.Decision:
+    generator = random.Random(5)
+    return verdict.decide(
+        [effects.read_effect(one, 100.0, RESAMPLES, generator) for one in reads],
+        effects.write_effects(*writing, RESAMPLES, generator),
+        verdict.Bounds(),
+    )
+
+
+def test_a_gain_is_improved_and_kept() -> None:
+    decision = decide(samples(random.Random(1), ratio=0.5))
+    assert (decision.verdict, decision.keep) == ("improved", True)
+    assert decision.performance_delta == pytest.approx(50, abs=2)
+    assert decision.interval is not None
+    assert decision.interval[0] < decision.performance_delta < decision.interval[1]
+    assert decision.success_score == 1.0
+    assert decision.minimum_detectable_effect is not None
+    assert 0 < decision.minimum_detectable_effect < 5
+    assert "80 % power" in decision.explanation
+
+
+def test_no_difference_is_equivalent_and_reverted() -> None:
+    decision = decide(samples(random.Random(1)))
+    assert (decision.verdict, decision.keep) == ("equivalent", False)
+    assert decision.success_score is not None
+    assert decision.success_score < 0.05
+
+
+def test_an_unused_index_is_equivalent_and_says_so() -> None:
+    decision = decide(samples(random.Random(1), changed=False, noise=0.3))
+    assert decision.verdict == "equivalent"
+    assert "index was not used" in decision.explanation
+
+
+def test_too_much_noise_is_inconclusive_and_never_success() -> None:
+    decision = decide(samples(random.Random(3), ratio=0.93, noise=0.4))
+    assert (decision.verdict, decision.keep) == ("inconclusive", False)
+
+
+def test_one_regressing_statement_makes_a_good_total_harmful() -> None:
+    good = samples(random.Random(1), 1, ratio=0.1, calls=900)
+    bad = samples(random.Random(2), 2, ratio=1.6, calls=100)
+    decision = decide(good, bad)
+    assert decision.verdict == "harmful"
+    assert decision.worse == (2,)
+    assert decision.performance_delta is not None
+    assert decision.performance_delta > 50
+    assert decision.success_score == 0.0
+    assert "statement 2 got significantly worse" in decision.explanation.lower()
+
+
+def test_a_regression_below_one_per_cent_of_the_time_is_not_guarded() -> None:
+    good = samples(random.Random(1), 1, ratio=0.1, calls=9990)
+    bad = samples(random.Random(2), 2, ratio=1.6, calls=10)
+    assert decide(good, bad).verdict == "improved"
+
+
+def test_a_regression_without_a_change_of_plan_is_noise() -> None:
+    good = samples(random.Random(1), 1, ratio=0.1, calls=900)
+    bad = samples(random.Random(2), 2, ratio=1.6, calls=100, changed=False)
+    assert decide(good, bad).verdict == "improved"
+
+
+def test_elapsed_time_is_a_guard() -> None:
+    decision = decide(samples(random.Random(1), ratio=0.5, elapsed=3.0))
+    assert decision.verdict == "harmful"
+
+
+def test_buffers_must_not_contradict() -> None:
+    decision = decide(samples(random.Random(1), ratio=0.5, buffers=4.0))
+    assert decision.verdict == "inconclusive"
+    assert "buffers" in decision.explanation
+
+
+def test_a_worse_total_is_harmful() -> None:
+    decision = decide(samples(random.Random(1), ratio=1.5))
+    assert decision.verdict == "harmful"
+    assert decision.performance_delta is not None
+    assert decision.performance_delta < -40
+
+
+def test_writes_that_cost_more_than_reads_gain_are_harmful() -> None:
+    generator = random.Random(4)
+    slow = (windows(generator, 10.0, 200.0), windows(generator, 30.0, 400.0))
+    decision = decide(samples(random.Random(1), ratio=0.5, calls=10), writing=slow)
+    assert decision.verdict == "harmful"
+    assert decision.worse_writes == (77,)
+    assert "WAL per call" in decision.explanation
+
+
+def test_writes_that_cost_less_than_reads_gain_do_not_matter() -> None:
+    generator = random.Random(4)
+    slow = (windows(generator, 0.1, 200.0), windows(generator, 0.15, 400.0))
+    decision = decide(samples(random.Random(1), ratio=0.5, calls=100_000), writing=slow)
+    assert decision.verdict == "improved"
+
+
+def test_writes_that_cost_more_for_an_unused_index_are_harmful() -> None:
+    generator = random.Random(4)
+    more_wal = (windows(generator, 0.1, 200.0), windows(generator, 0.1, 260.0))
+    decision = decide(samples(random.Random(1), changed=False), writing=more_wal)
+    assert decision.verdict == "harmful"
+    same = (windows(generator, 0.1, 200.0), windows(generator, 0.1, 200.0))
+    assert decide(samples(random.Random(1), changed=False), writing=same).verdict == "equivalent"
+
+
+def test_nothing_measured_is_inconclusive_with_missing_figures() -> None:
+    unreplayed = StatementSamples(ReplayStatement(3, "", (), (), 5, 1.0), (), "not plannable: user code")
+    decision = decide(unreplayed)
+    assert (decision.verdict, decision.performance_delta, decision.success_score) == ("inconclusive", None, None)
+    assert decision.minimum_detectable_effect is None
+    assert "not plannable: user code" in decision.explanation
+    assert decide().verdict == "inconclusive"
+
+
+def test_a_minority_of_the_touched_time_proves_no_gain() -> None:
+    unreplayed = StatementSamples(ReplayStatement(3, "", (), (), 500, 10.0), (), "not plannable: user code")
+    decision = decide(samples(random.Random(1), ratio=0.5, calls=100), unreplayed)
+    assert decision.verdict == "inconclusive"
+    assert decide(samples(random.Random(1), ratio=0.5, calls=600), unreplayed).verdict == "improved"
+
+
+def test_few_calls_of_a_write_are_reported_as_not_observed() -> None:
+    generator = random.Random(4)
+    (change,) = writes.compare(windows(generator, 1.0, 100.0)[:3], windows(generator, 1.0, 100.0))
+    assert change.time is None
+    assert change.reason is not None
+    assert "not observed" in change.reason
+
+
+def test_a_single_parameter_set_speaks_for_itself_only() -> None:
+    generator = random.Random(1)
+    effect = effects.read_effect(samples(generator, ratio=0.5, sets=1), 100.0, RESAMPLES, generator)
+    assert effect.cpu_ratio is not None
+    assert effect.cpu_ratio.units == 10
+    assert effect.note is not None
+    assert "one distinct parameter set" in effect.note
+
+
+def test_blocks_of_one_parameter_set_are_one_unit() -> None:
+    generator = random.Random(1)
+    effect = effects.read_effect(samples(generator, ratio=0.5, sets=8), 100.0, RESAMPLES, generator)
+    assert effect.cpu_ratio is not None
+    assert effect.cpu_ratio.units == 8
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.1])
+def test_a_a_measurements_with_changed_plans_are_decided_in_at_most_five_per_cent(noise: float) -> None:
+    """Plans that differ and cost the same: only the statistics stand between this and a false verdict."""
+    runs = 300
+    decided = 0
+    for seed in range(runs):
+        generator = random.Random(seed)
+        reads = [samples(generator, i, noise=noise, calls=100 * i) for i in (1, 2, 3)]
+        observed = windows(generator, 1.0, 200.0), windows(generator, 1.0, 200.0)
+        decided += decide(*reads, writing=observed).verdict in ("improved", "harmful")
+    # 5 % plus three standard errors of 300 trials
+    assert decided / runs <= 0.05 + 3 * math.sqrt(0.05 * 0.95 / runs)
+
+
+def test_block_count_follows_the_parameter_sets() -> None:
+    def count(sets: int) -> int:
+        statement = ReplayStatement(1, "", (), tuple((str(n),) for n in range(sets)), 1, 1.0)
+        return replay.block_count(statement, Budget(60, 10))
+
+    assert [count(n) for n in (1, 10, 15, 50)] == [10, 10, 15, 20]
+
+
+def test_orders_are_balanced() -> None:
+    for order in replay.ORDERS:
+        assert order == order[::-1]
+        assert order.count(WITHOUT) == order.count(WITH) == 2
