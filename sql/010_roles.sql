@@ -7,17 +7,17 @@ declare
 begin
   for wanted in
     select * from (values
-      -- name, may log in, what it is for
-      ('architect_owner',    false, 'owns the objects of pg_architect'),
-      ('architect_planner',  false, 'plans and replays statements that were proved harmless; reads only'),
-      ('architect_executor', true,  'carries out approved changes; logs in over the local socket or as a pg_cron worker'),
-      ('architect_viewer',   false, 'reads the views of pg_architect'),
-      ('architect_operator', false, 'runs the improvement cycle and deploys what was approved'),
-      ('architect_approver', false, 'approves or rejects proposals'),
-      ('architect_admin',    false, 'changes settings and policies')
-    ) as role (name, may_log_in, purpose)
+      -- name, may log in, what it is for, what it is a member of
+      ('architect_owner',    false, 'owns the objects of pg_architect', '{pg_read_all_stats,pg_read_all_settings}'),
+      ('architect_planner',  false, 'plans and replays statements that were proved harmless; reads only', '{pg_read_all_data}'),
+      ('architect_executor', true,  'carries out approved changes; logs in over the local socket or as a pg_cron worker', '{}'),
+      ('architect_viewer',   false, 'reads the views of pg_architect', '{}'),
+      ('architect_operator', false, 'runs the improvement cycle and deploys what was approved', '{architect_viewer}'),
+      ('architect_approver', false, 'approves or rejects proposals', '{architect_viewer}'),
+      ('architect_admin',    false, 'changes settings and policies', '{architect_viewer}')
+    ) as role (name, may_log_in, purpose, member_of)
   loop
-    select rolsuper, rolbypassrls, rolcreaterole, rolcanlogin into existing
+    select rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication as is_powerful, rolcanlogin into existing
       from pg_catalog.pg_roles where rolname = wanted.name;
     if not found then
       execute format('create role %I %s nosuperuser nocreatedb nocreaterole noreplication nobypassrls',
@@ -25,11 +25,22 @@ begin
       execute format('comment on role %I is %L', wanted.name, 'pg_architect: ' || wanted.purpose);
       continue;
     end if;
-    if existing.rolsuper or existing.rolbypassrls or existing.rolcreaterole or existing.rolcanlogin is distinct from wanted.may_log_in then
+    if existing.is_powerful or existing.rolcanlogin is distinct from wanted.may_log_in then
       raise exception 'role "%" exists with attributes that pg_architect does not give it', wanted.name
         using errcode = '42501',
-              hint = format('Rename that role, or run: alter role %I %s nosuperuser nobypassrls nocreaterole;',
+              hint = format('Rename that role, or run: alter role %I %s nosuperuser nobypassrls nocreaterole nocreatedb noreplication;',
                             wanted.name, case when wanted.may_log_in then 'login' else 'nologin' end);
+    end if;
+    -- What it is a member of is handed to everybody who is granted it. Owners are granted to the executor by architect.enroll,
+    -- which looks at each.
+    select m.roleid::regrole::text into stranger
+      from pg_catalog.pg_auth_members as m
+     where m.member = wanted.name::regrole and wanted.name <> 'architect_executor'
+       and m.roleid::regrole::text <> all (wanted.member_of::text[])
+     limit 1;
+    if found then
+      raise exception 'role "%" is a member of %, which pg_architect does not grant it', wanted.name, stranger
+        using errcode = '42501', hint = format('Run: revoke %s from %I;', stranger, wanted.name);
     end if;
     -- Whoever is a member of these three could act as pg_architect itself.
     if wanted.name in ('architect_owner', 'architect_planner', 'architect_executor') then

@@ -74,19 +74,23 @@ declare
 begin
   select * into known from architect._default_settings() as d where d.name = set_setting.name;
   if not found then
-    raise exception 'there is no setting "%"', set_setting.name using errcode = '42704',
+    raise exception 'there is no setting "%"', left(set_setting.name, 63) using errcode = '42704',
       hint = 'Their names are in architect.settings.';
   end if;
   begin
     number := set_setting.value::numeric;
-  exception when invalid_text_representation then
+  exception when invalid_text_representation or numeric_value_out_of_range then
     number := null;
   end;
   -- not (between): also true for NaN and NULL
   if number is null or number = 'NaN' or number not between known.minimum and known.maximum then
-    raise exception 'setting "%" cannot be %', set_setting.name, coalesce(quote_literal(set_setting.value), 'null')
+    raise exception 'setting "%" cannot be %', set_setting.name, coalesce(quote_literal(left(set_setting.value, 40)), 'null')
       using errcode = '22023',
             hint = format('Give a number from %s to %s %s.', known.minimum, known.maximum, known.unit);
+  end if;
+  if known.unit in ('statements', 'sets', 'blocks', 'resamples', 'windows') and number <> trunc(number) then
+    raise exception 'setting "%" is a count, it cannot be %', set_setting.name, number
+      using errcode = '22023', hint = 'Give a whole number.';
   end if;
   insert into architect.setting (name, value) values (set_setting.name, set_setting.value)
   on conflict (name) do update set value = excluded.value, changed_by = session_user, changed_at = now();
@@ -100,7 +104,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
   if not exists (select from architect._default_settings() as d where d.name = reset_setting.name) then
-    raise exception 'there is no setting "%"', reset_setting.name using errcode = '42704',
+    raise exception 'there is no setting "%"', left(reset_setting.name, 63) using errcode = '42704',
       hint = 'Their names are in architect.settings.';
   end if;
   delete from architect.setting as s where s.name = reset_setting.name;

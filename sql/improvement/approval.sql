@@ -58,7 +58,7 @@ language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if coalesce(btrim(reason), '') = '' then
+  if coalesce(reason, '') !~ '\S' then
     raise exception 'a rejection needs a reason' using errcode = '22023',
       hint = 'The reason is kept with the proposal, for whoever sees it next.';
   end if;

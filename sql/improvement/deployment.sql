@@ -79,7 +79,7 @@ create or replace procedure architect._advance(
 language plpython3u security invoker
 as $$
 api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]
-return api.run(plpy, "improvement.advance", "advance", proposal_id, failure, via)
+return api.run_procedure(plpy, "improvement.advance", "advance", proposal_id, failure, via)
 $$;
 comment on procedure architect._advance(bigint, text, text, text, text) is 'Go on with a proposal in the executor''s own session.';
 
@@ -89,7 +89,7 @@ create or replace procedure architect.sp_deploy_approved(
 language plpython3u security invoker
 as $$
 api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]
-return api.run(plpy, "improvement.procedures", "deploy", proposal_id, wait)
+return api.run_procedure(plpy, "improvement.procedures", "deploy", proposal_id, wait)
 $$;
 comment on procedure architect.sp_deploy_approved(bigint, interval, text, text) is
   'Build, measure, keep or revert an approved proposal (operator); goes on where an interrupted call ended.';
@@ -100,8 +100,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  was text := (select p.state from architect.proposal as p where p.proposal_id = _begin_rollback.proposal_id for update);
+  was text;
 begin
+  select p.state into was from architect.proposal as p
+   where p.proposal_id = _begin_rollback.proposal_id and p.deployment_id = architect._this_deployment()
+     for update;
+  if not found then
+    raise exception 'there is no proposal % of this database', _begin_rollback.proposal_id using errcode = 'P0002',
+      hint = 'Their numbers are in architect.proposals.';
+  end if;
   -- one that was interrupted on its way back goes on
   if was = 'reverting' then
     return;
@@ -122,6 +129,6 @@ create or replace procedure architect.sp_rollback(
 language plpython3u security invoker
 as $$
 api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]
-return api.run(plpy, "improvement.procedures", "rollback", proposal_id, reason, wait)
+return api.run_procedure(plpy, "improvement.procedures", "rollback", proposal_id, reason, wait)
 $$;
 comment on procedure architect.sp_rollback(bigint, text, interval, text, text) is 'Undo a change that was kept (operator), with the reason.';

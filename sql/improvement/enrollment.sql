@@ -13,21 +13,37 @@ end
 $$;
 comment on function architect._record_enrollment(name, boolean) is 'Note an enrollment that the caller has just granted or revoked.';
 
+create or replace function architect._unfit_owner(owner_role name) returns text
+language sql stable strict parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  -- Membership reaches further than one step: pg_has_role follows all of them.
+  select format('%I is%s a superuser, a role with far-reaching attributes, or a role of the system (%I)', owner_role,
+                case when r.rolname = owner_role then '' else ' a member of' end, r.rolname)
+    from pg_roles as r
+   where pg_has_role(owner_role, r.oid, 'member')
+     and (r.rolsuper or r.rolbypassrls or r.rolcreaterole or r.rolreplication or r.rolname ~ '^(pg|architect)_')
+     -- every owner of a database is a member of this one, which holds no right beyond that database
+     and r.rolname <> 'pg_database_owner'
+     -- a superuser is a member of everything; say that it is one
+   order by r.rolname = owner_role desc, r.rolsuper desc
+   limit 1
+$$;
+comment on function architect._unfit_owner(name) is 'Why the executor must not be given the rights of a role; NULL if it may.';
+
 -- SECURITY INVOKER: the caller's own right to grant the role is what counts.
 create or replace function architect.enroll(owner_role name) returns text
 language plpgsql volatile parallel unsafe security invoker
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-  found_role record;
 begin
-  select r.rolsuper, r.rolname into found_role from pg_catalog.pg_roles as r where r.rolname = owner_role;
-  if not found then
+  if not exists (select from pg_catalog.pg_roles as r where r.rolname = owner_role) then
     raise exception 'role "%" does not exist', owner_role using errcode = '42704',
       hint = 'Name the role that owns the tables; \d shows it.';
   end if;
-  if found_role.rolsuper or owner_role like 'pg\_%' or owner_role like 'architect\_%' then
+  if architect._unfit_owner(owner_role) is not null then
     raise exception 'role "%" cannot be enrolled', owner_role using errcode = '42501',
+      detail = architect._unfit_owner(owner_role),
       hint = 'The executor would get the rights of a superuser or of the system; let an ordinary role own the tables.';
   end if;
   execute format('grant %I to architect_executor', owner_role);
@@ -46,6 +62,10 @@ begin
   if not exists (select from pg_catalog.pg_roles as r where r.rolname = owner_role) then
     raise exception 'role "%" does not exist', owner_role using errcode = '42704',
       hint = 'Enrolled roles are in architect.enrollments.';
+  end if;
+  if not exists (select from architect.enrollments as e where e.role_name = owner_role)
+     and not pg_catalog.pg_has_role('architect_executor', owner_role, 'member') then
+    return format('%I was not enrolled', owner_role);
   end if;
   execute format('revoke %I from architect_executor', owner_role);
   perform architect._record_enrollment(owner_role, false);

@@ -17,6 +17,14 @@ as $$
 $$;
 comment on function architect._holds_snapshot(integer) is 'Whether a concurrent build would have to wait for that session.';
 
+create or replace function architect._may_create_beside(relation_oid oid) returns boolean
+language sql stable strict parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select has_schema_privilege('architect_executor', c.relnamespace, 'create') from pg_class as c where c.oid = relation_oid
+$$;
+comment on function architect._may_create_beside(oid) is 'Whether the executor may create an index in the schema of a table.';
+
 create or replace function architect._cron_is_usable() returns boolean
 language sql stable parallel unsafe security definer
 set search_path = pg_catalog, pg_temp

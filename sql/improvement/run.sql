@@ -75,7 +75,7 @@ create or replace procedure architect.sp_autonomous_improvement(
 language plpython3u security invoker
 as $$
 api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]
-return api.run(plpy, "improvement.procedures", "improve", dry_run, max_changes_per_run, require_human_approval, target_area, debug, wait)
+return api.run_procedure(plpy, "improvement.procedures", "improve", dry_run, max_changes_per_run, require_human_approval, target_area, debug, wait)
 $$;
 comment on procedure architect.sp_autonomous_improvement(boolean, integer, boolean, text, boolean, interval, bigint, text) is
   'One run of the improvement cycle (operator). A dry run, the default, proposes and changes nothing.';

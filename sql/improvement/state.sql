@@ -49,17 +49,3 @@ begin
 end
 $$;
 comment on function architect._transition(bigint, text, text) is 'Move a proposal along the state machine, and note who did and why.';
-
-create or replace function architect._created_by_us(index_oid oid) returns boolean
-language sql stable strict parallel unsafe security definer
-set search_path = pg_catalog, pg_temp
-as $$
-  -- The name and the table must still fit: OIDs are used again after they wrap around.
-  select exists (
-    select from architect.proposal as p
-      join pg_catalog.pg_index as i on i.indexrelid = p.created_index_oid and i.indrelid = p.relation_oid
-     where p.created_index_oid = index_oid
-       and p.deployment_id = architect._this_deployment()
-       and p.state in ('deployed', 'verifying', 'kept', 'reverting', 'revert_failed'))
-$$;
-comment on function architect._created_by_us(oid) is 'Whether pg_architect built this index and has not undone it.';

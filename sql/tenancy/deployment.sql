@@ -1,10 +1,17 @@
+create or replace function architect._deployment_id() returns uuid
+language sql stable parallel unsafe security invoker
+set search_path = pg_catalog, pg_temp
+as $$
+  select md5((select system_identifier from pg_control_system())::text || '/' || current_database())::uuid
+$$;
+comment on function architect._deployment_id() is 'Identifier of this database on this server: a copy elsewhere has another.';
+
 create or replace function architect._this_deployment() returns uuid
 language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  identifier bigint := (select system_identifier from pg_control_system());
-  id uuid := md5(identifier::text || '/' || current_database())::uuid;
+  id uuid := architect._deployment_id();
   everyone constant uuid := '00000000-0000-0000-0000-000000000000';
 begin
   -- A renamed database or a copy on another server gets its own row when it is first used.
@@ -13,12 +20,12 @@ begin
       insert into architect.organization (organization_id, name) values (everyone, 'default');
     end if;
     insert into architect.deployment (deployment_id, organization_id, system_identifier, database_name)
-    values (id, everyone, identifier, current_database());
+    values (id, everyone, (select system_identifier from pg_control_system()), current_database());
   end if;
   return id;
 end
 $$;
-comment on function architect._this_deployment() is 'Identifier of this database on this server; registers it at the first call.';
+comment on function architect._this_deployment() is 'architect._deployment_id(), registered at the first call.';
 
 select architect._this_deployment();
 

@@ -49,13 +49,27 @@ class Database(Protocol):
 
 
 class PlpyDatabase:
-    """``Database`` inside a backend, over the ``plpy`` module."""
+    """``Database`` inside a backend, over the ``plpy`` module.
 
-    def __init__(self, plpy: Any) -> None:
+    ``pins_path``: for a procedure that commits. It cannot have a SET clause, so names in its SQL would be looked up in
+    the caller's search_path, where a caller could put functions and operators of their own.
+    """
+
+    def __init__(self, plpy: Any, *, pins_path: bool = False) -> None:
         self._plpy = plpy
+        self._pins_path = pins_path
+        self._is_pinned = False
+
+    def _pin(self) -> None:
+        # Not at once after a commit: a session that has run no query since holds no snapshot that others wait for.
+        # The setting ends with the transaction, so that the caller gets their own back.
+        if self._pins_path and not self._is_pinned:
+            self._plpy.execute("select pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true)")
+            self._is_pinned = True
 
     def query(self, sql: str, *params: object) -> list[Row]:
         try:
+            self._pin()
             if not params:
                 result = self._plpy.execute(sql)
             else:
@@ -68,6 +82,7 @@ class PlpyDatabase:
 
     def query_typed(self, sql: str, types: Sequence[str], values: Sequence[str | None]) -> list[Row]:
         try:
+            self._pin()
             result = self._plpy.execute(self._plpy.prepare(sql, list(types)), list(values))
         except self._plpy.SPIError as exc:
             raise _translated(exc) from exc
@@ -84,12 +99,14 @@ class PlpyDatabase:
     def commit(self) -> None:
         try:
             self._plpy.commit()
+            self._is_pinned = False
         except self._plpy.SPIError as exc:
             raise _translated(exc) from exc
 
     def rollback(self) -> None:
         try:
             self._plpy.rollback()
+            self._is_pinned = False
         except self._plpy.SPIError as exc:
             raise _translated(exc) from exc
 
@@ -144,13 +161,16 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def entry(function: Callable[Concatenate[Database, P], T]) -> Callable[Concatenate[Any, P], T]:
-    """Make a function over ``Database`` callable with ``plpy``, its errors raised as the server's own."""
+def entry(function: Callable[Concatenate[Database, P], T], *, commits: bool) -> Callable[Concatenate[Any, P], T]:
+    """Make a function over ``Database`` callable with ``plpy``, its errors raised as the server's own.
+
+    ``commits``: whether it is the body of a procedure.
+    """
 
     @wraps(function)
     def wrapper(plpy: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            return function(PlpyDatabase(plpy), *args, **kwargs)
+            return function(PlpyDatabase(plpy, pins_path=commits), *args, **kwargs)
         except ArchitectError as exc:
             raise _server_error(plpy, exc) from None
 

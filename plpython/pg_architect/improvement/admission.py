@@ -55,6 +55,18 @@ def obstacle(db: Database, proposal: Row) -> Action | None:
             f"A DBA has to run: select architect.enroll('{owner}');",
             INSUFFICIENT_PRIVILEGE,
         )
+    if unfit := db.query("select architect._unfit_owner($1::name) as why", owner)[0]["why"]:
+        return stop(
+            f"architect_executor must not act for the owner of {proposal['relation_name']}: {unfit}",
+            f"Take that membership back, or run: select architect.withdraw('{owner}');",
+            INSUFFICIENT_PRIVILEGE,
+        )
+    if not db.query("select architect._may_create_beside($1::oid) as may", proposal["relation_oid"])[0]["may"]:
+        return stop(
+            f'"{owner}" may not create objects in the schema of {proposal["relation_name"]}',
+            f"Building an index needs that: grant create on its schema to the role {owner}.",
+            INSUFFICIENT_PRIVILEGE,
+        )
     busy = db.query(
         """select proposal_id from architect.proposal where relation_oid = $1::oid and proposal_id <> $2
               and deployment_id = architect._this_deployment()

@@ -128,6 +128,12 @@ def _deploying(db: Database, proposal: Row) -> Action:
             db.query("update architect.proposal set error = $2 where proposal_id = $1", proposal_id, INTERRUPTED)
         return {"action": "run", "sql": proposal["revert_sql"], "purpose": "remove what an interrupted build left"}
     db.query("update architect.proposal set created_index_oid = $2::oid where proposal_id = $1", proposal_id, index.oid)
+    db.query(
+        """insert into architect.built_index (deployment_id, index_oid, relation_oid, index_name, proposal_id)
+           select deployment_id, created_index_oid, relation_oid, index_name, proposal_id
+             from architect.proposal where proposal_id = $1""",
+        proposal_id,
+    )
     db.query("select architect._transition($1, 'deployed', null)", proposal_id)
     return {"action": "tag", "sql": _comment(db, proposal)}
 
@@ -164,6 +170,11 @@ def _reverting(db: Database, proposal: Row) -> Action:
     proposal_id = proposal["proposal_id"]
     index = _index(db, proposal)
     if index is None or not index.is_on_target or index.oid != proposal["created_index_oid"]:
+        db.query(
+            """update architect.built_index set dropped_at = clock_timestamp()
+                where proposal_id = $1 and dropped_at is null and deployment_id = architect._this_deployment()""",
+            proposal_id,
+        )
         db.query("select architect._transition($1, 'reverted', null)", proposal_id)
         return {"action": "stop"}
     if proposal["error"] is not None:

@@ -42,15 +42,16 @@ class Loopback:
         self._pgconn = pgconn
         self._commits = commits
 
-    def run(self, sql: str, deadline: float) -> list[Row]:
-        """Run one statement; rows as dictionaries of text.
+    def run(self, sql: str, deadline: float, *params: str | None) -> list[Row]:
+        """Run one statement, ``$1`` … being ``params`` as text; rows as dictionaries of text.
 
         While waiting, the holder runs a query so that a cancel reaches it, and commits so that a concurrent build does
         not wait for the holder's own snapshot. On a cancel, or past ``deadline`` (time.monotonic), the statement is
         canceled. Raises StatementError, or ArchitectError 57014 past the deadline.
         """
         try:
-            self._pgconn.send_query(sql.encode())
+            # The extended protocol takes exactly one statement.
+            self._pgconn.send_query_params(sql.encode(), [None if p is None else p.encode() for p in params])
             while self._pgconn.is_busy():
                 self._wait(deadline)
                 self._pgconn.consume_input()
@@ -60,8 +61,8 @@ class Loopback:
             raise
 
     def set(self, name: str, value: str, deadline: float) -> None:
-        """Set a parameter of the session; name and value are ours, never a user's."""
-        self.run(f"set {name} = '{value}'", deadline)
+        """Set a parameter of the session."""
+        self.run("select pg_catalog.set_config($1, $2, false)", deadline, name, value)
 
     def close(self) -> None:
         self._pgconn.finish()

@@ -47,7 +47,7 @@ def improve(
     deadline = _deadline(db, wait) if wait is not None else None
     is_dry = dry_run is not False
     run_id: int = db.query(
-        "select architect._begin_run($1, $2, $3, $4) as run_id",
+        "select architect._begin_run($1, $2::integer, $3, $4) as run_id",
         is_dry,
         max_changes_per_run,
         require_human_approval is not False,
@@ -134,7 +134,7 @@ def _drive_by_loopback(db: Database, session: executor.Loopback, proposal_id: in
     settings = load(db)
     own_pid = db.query("select pg_backend_pid() as pid")[0]["pid"]
     db.commit()
-    if session.run(f"select architect._holds_snapshot({own_pid}) as held", deadline)[0]["held"] == "t":
+    if session.run("select architect._holds_snapshot($1::int) as held", deadline, str(own_pid))[0]["held"] == "t":
         raise ArchitectError(
             OBJECT_NOT_IN_PREREQUISITE_STATE,
             "the calling session holds a snapshot that a concurrent build would wait for",
@@ -142,18 +142,18 @@ def _drive_by_loopback(db: Database, session: executor.Loopback, proposal_id: in
         )
     session.set("lock_timeout", f"{settings['build_lock_timeout']:.0f}s", deadline)
     session.set("statement_timeout", f"{settings['build_timeout']:.0f}s", deadline)
-    failure = "null"
+    failure = None
     while True:
-        row = session.run(f"call architect._advance({proposal_id}, {failure}, 'caller')", deadline)[0]
+        row = session.run("call architect._advance($1, $2, 'caller')", deadline, str(proposal_id), failure)[0]
         _raise_if_stopped(row["stop"])
         if row["next_sql"] is None:
             return
         db.notice(f"executor: {row['next_sql']}")
         try:
             session.run(row["next_sql"], deadline)
-            failure = "null"
+            failure = None
         except executor.StatementError as exc:
-            failure = _literal(db, f"{exc.message} ({exc.sqlstate})")
+            failure = f"{exc.message} ({exc.sqlstate})"
 
 
 def _drive_by_cron(db: Database, proposal_id: int, deadline: float) -> None:
@@ -200,8 +200,9 @@ def _deploy_when_approved(db: Database, proposal_id: int, deadline: float) -> st
 
 def _report(db: Database, proposal_id: int) -> tuple[str | None, str]:
     row = db.query(
-        """select state, verdict, explanation, error from architect.proposals left join architect.measurements
-            using (measurement_id) where proposals.proposal_id = $1""",
+        """select p.state, p.verdict, m.explanation, p.error
+             from architect.proposals as p left join architect.measurements as m using (measurement_id)
+            where p.proposal_id = $1""",
         proposal_id,
     )[0]
     if row["explanation"]:
@@ -260,11 +261,6 @@ def _raise_if_stopped(stop: str | None) -> None:
     if stop is not None:
         why = json.loads(stop)
         raise ArchitectError(why["sqlstate"], why["message"], hint=why["hint"])
-
-
-def _literal(db: Database, text: str) -> str:
-    literal: str = db.query("select quote_literal($1) as literal", text)[0]["literal"]
-    return literal
 
 
 def _must_own_the_transaction(db: Database, name: str) -> None:
