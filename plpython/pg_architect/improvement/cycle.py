@@ -15,6 +15,7 @@ from pg_architect.core.db import Database, handled
 from pg_architect.core.errors import ArchitectError
 from pg_architect.core.settings import load
 from pg_architect.findings import rules as finding_rules
+from pg_architect.findings.finding import Finding
 from pg_architect.improvement import journal
 from pg_architect.improvement.contract import GeneratedChange
 from pg_architect.improvement.diagnose import Cause, diagnose
@@ -31,7 +32,7 @@ class Observed:
     """What a run saw."""
 
     seen: examination.Examination
-    findings: Sequence[finding_rules.Finding]
+    findings: Sequence[Finding]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def think(db: Database, run_id: int) -> dict[str, Any]:
     run = journal.running(db, run_id)
     settings = load(db)
     observed = analyze(db, run, settings)
-    diagnose_all(db, run, observed, settings)
+    diagnose_all(db, run, observed)
     changes = generate(db, run, observed, settings)
     judged = judge(db, run, changes)
     return record(db, run, judged)
@@ -77,13 +78,13 @@ def analyze(db: Database, run: journal.Run, settings: Settings) -> Observed:
     return Observed(seen, findings)
 
 
-def diagnose_all(db: Database, run: journal.Run, observed: Observed, settings: Settings) -> list[Cause]:
+def diagnose_all(db: Database, run: journal.Run, observed: Observed) -> list[Cause]:
     """Rank the causes behind the slow statements, each with its facts."""
-    causes = diagnose(observed.seen, settings)
-    for cause in causes[:5]:
+    causes = diagnose(observed.findings)
+    for cause in [one for one in causes if one.cause != "call_frequency"][:5]:
         run.say(db, "diagnose", f"statement {cause.statement_id}: {cause.description}")
     if not causes:
-        run.say(db, "diagnose", "no plan shows a cause that an index could mend")
+        run.say(db, "diagnose", "no slow statement could be explained")
     return causes
 
 
@@ -145,6 +146,6 @@ def think_json(db: Database, run_id: int) -> str:
     return json.dumps(think(db, run_id))
 
 
-def _brief(finding: finding_rules.Finding) -> dict[str, Any]:
+def _brief(finding: Finding) -> dict[str, Any]:
     data = asdict(finding)
     return {name: data[name] for name in ("rule", "severity", "title", "share", "detail")}

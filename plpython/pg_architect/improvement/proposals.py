@@ -96,7 +96,13 @@ def propose_change(db: Database, statement: str, reason: str) -> int:
             hint="Say what you expect to become better; whoever approves it will read that.",
         )
     judgement = gate.judge(db, statement)
-    if judgement.verdict == "refuse" or judgement.kind != "create_index_concurrently":
+    apply_sql, revert_sql = judgement.apply_sql, judgement.revert_sql
+    if (
+        judgement.verdict == "refuse"
+        or judgement.kind != "create_index_concurrently"
+        or not apply_sql
+        or not revert_sql
+    ):
         raise ArchitectError(
             FEATURE_NOT_SUPPORTED,
             "the safety gate refuses this statement",
@@ -110,8 +116,8 @@ def propose_change(db: Database, statement: str, reason: str) -> int:
         title=f"index {target['index_name']} on {target['relation_name']}",
         hypothesis=reason.strip(),
         why=reason.strip(),
-        apply_sql=judgement.apply_sql,
-        revert_sql=judgement.revert_sql,
+        apply_sql=apply_sql,
+        revert_sql=revert_sql,
         risk_level=judgement.risk,
         impact="unknown",
         target_file=None,
