@@ -132,12 +132,13 @@ def has_aggregate(select: Any) -> bool:
 
 
 # Built-in aggregates by name; a user's own aggregate is user code and never gets this far.
-_AGGREGATES = frozenset(
+_AGGREGATE_NAMES = (
     "count sum avg min max array_agg string_agg json_agg jsonb_agg json_object_agg jsonb_object_agg bool_and bool_or "
     "every bit_and bit_or bit_xor xmlagg stddev stddev_pop stddev_samp variance var_pop var_samp corr covar_pop "
     "covar_samp regr_slope regr_intercept regr_count regr_r2 regr_avgx regr_avgy regr_sxx regr_syy regr_sxy "
-    "percentile_cont percentile_disc mode range_agg range_intersect_agg any_value".split()  # noqa: SIM905 (a word list)
+    "percentile_cont percentile_disc mode range_agg range_intersect_agg any_value"
 )
+_AGGREGATES = frozenset(_AGGREGATE_NAMES.split())
 
 
 def _calls_aggregate(node: Any) -> bool:

@@ -1,0 +1,66 @@
+"""What the rules say about a statement."""
+
+from __future__ import annotations
+
+import pytest
+
+from pg_architect.findings import rules, slow_statement, unplannable_statement
+from pg_architect.findings.finding import severity
+from pg_architect.telemetry.examination import Examination, Examined
+from pg_architect.telemetry.plans import Plan, PlanNode
+from pg_architect.telemetry.tables import Table
+from support.tables import OID, column, examined, index, table
+
+ORDERS = table(column("id"), column("customer_id"), indexes=[index("orders_pkey", "id")])
+
+
+def seen_of(item: Examined, of: Table = ORDERS) -> Examination:
+    return Examination(1, (item,), (item.captured,), {OID: of})
+
+
+def test_a_scan_is_told_with_its_numbers() -> None:
+    item = examined("select id from public.orders where customer_id = $1", ORDERS, [("1",)], rows_per_call=31.0)
+    (found,) = slow_statement.find(seen_of(item), {})
+    assert found.severity == "high"
+    assert found.title == "select on public.orders takes 50 % of the statement time"
+    assert "about 1,000,000 rows read for 31.0 returned" in found.detail
+    assert "No index begins with public.orders.customer_id" in found.detail
+    assert found.evidence["columns_without_index"] == ["public.orders.customer_id"]
+
+
+def test_a_cheap_plan_that_is_called_often_is_low() -> None:
+    node = PlanNode("Index Scan", "public", "orders", "orders_pkey", 1.0, 1.0, False)
+    item = examined("select id from public.orders where id = $1", ORDERS, [("1",)], Plan(8.0, 1.0, (node,)))
+    (found,) = slow_statement.find(seen_of(item), {})
+    assert found.severity == "low"
+    assert "fewer calls" in found.remedy
+
+
+def test_unsupported_tables_are_said() -> None:
+    parts = table(column("customer_id"), kind="p")
+    item = examined("select 1 from public.orders where customer_id = $1", parts, [("1",)])
+    (found,) = slow_statement.find(seen_of(item, parts), {})
+    assert "not supported yet" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason", "level"),
+    [("select", "function evil is not built in", "high"), ("utility", "a utility statement has no plan", "low")],
+)
+def test_what_is_not_plannable_is_said_plainly(kind: str, reason: str, level: str) -> None:
+    item = examined("select 1 from public.orders", ORDERS, (), kind=kind, reason=reason)
+    (found,) = rules.find(None, seen_of(item), {})  # type: ignore[arg-type]
+    assert (found.rule, found.severity) == (unplannable_statement.RULE, level)
+    assert reason in found.detail
+
+
+def test_inserts_of_values_are_slow_but_not_unplannable() -> None:
+    item = examined(
+        "select 1 from public.orders", ORDERS, (), kind="insert", reason="an insert of values reads no table"
+    )
+    (found,) = rules.find(None, seen_of(item), {})  # type: ignore[arg-type]
+    assert found.rule == slow_statement.RULE
+
+
+def test_severity_by_share() -> None:
+    assert [severity(share) for share in (0.3, 0.1, 0.02)] == ["high", "medium", "low"]
