@@ -12,7 +12,7 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
-from support.cluster import TEMPLATE, new_cluster
+from support.cluster import TEMPLATE, new_cluster  # noqa: E402  the path above comes first
 
 CALLS = 20_000
 # Two lines like every body of ours, around a function that only formats a name.

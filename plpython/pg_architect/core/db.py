@@ -10,8 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pg_architect.core import errors
 from pg_architect.core.errors import ArchitectError
@@ -157,24 +156,18 @@ def row_json(value: object) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def entry(function: Callable[Concatenate[Database, P], T], *, commits: bool) -> Callable[Concatenate[Any, P], T]:
-    """Make a function over ``Database`` callable with ``plpy``, its errors raised as the server's own.
+def call(plpy: Any, function: Callable[..., T], args: Sequence[Any], *, commits: bool) -> T:
+    """Call ``function(db, *args)`` with ``plpy`` as the database, its errors raised as the server's own.
 
     ``commits``: whether it is the body of a procedure.
     """
-
-    @wraps(function)
-    def wrapper(plpy: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return function(PlpyDatabase(plpy, pins_path=commits), *args, **kwargs)
-        except ArchitectError as exc:
-            raise _server_error(plpy, exc) from None
-
-    return wrapper
+    try:
+        return function(PlpyDatabase(plpy, pins_path=commits), *args)
+    except ArchitectError as exc:
+        raise _server_error(plpy, exc) from None
 
 
 def handled(exc: ArchitectError) -> bool:
@@ -228,7 +221,7 @@ __all__: Sequence[str] = [
     "PlpyDatabase",
     "PsycopgDatabase",
     "Row",
-    "entry",
+    "call",
     "handled",
     "row_json",
 ]
