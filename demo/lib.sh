@@ -1,13 +1,13 @@
 # What demo/run is written in: steps, people, and a small printer. Sourced.
 dir=/var/tmp/pg_architect-demo
 port=54320
-workload_seconds=12
+workload_seconds=8
 rate=100
 trap_index='create index on public.pgbench_history (mtime)'
 current_step='beginning'
 traffic_pid=
 PGBIN=$("$(tools/pg-config)" --bindir)
-export PAGER=cat PGCONNECT_TIMEOUT=10
+export PAGER=cat PGCONNECT_TIMEOUT=10 PGCLIENTENCODING=UTF8
 
 bold='' plain=''
 if [[ -t 1 ]]; then bold=$'\e[1m' plain=$'\e[0m'; fi
@@ -23,16 +23,40 @@ say() { printf '%s\n' "$*"; }
 as() {
     local role=$1 database=$2
     shift 2
-    psql -X -v ON_ERROR_STOP=1 -P pager=off -P footer=off -P format=wrapped -P columns=120 -U "$role" -d "$database" "$@" 2>&1
+    psql -X -v ON_ERROR_STOP=1 -P pager=off -P footer=off -U "$role" -d "$database" "$@" 2>&1 | wrap
 }
 
-# show PERSON [-x] SQL: what the person types, and what comes back
+# Long lines at words, within 118 columns: notices, and the values of one record a page (name, tab, value).
+wrap() {
+    awk '
+        function put(head, text, indent,    words, n, i, line, sep) {
+            n = split(text, words, " ")
+            line = head
+            sep = head == "" ? "" : " "
+            for (i = 1; i <= n; i++) {
+                if (length(line) + 1 + length(words[i]) > 118) { print line; line = sprintf("%*s", indent - 1, "") }
+                line = line sep words[i]
+                sep = " "
+            }
+            print line
+        }
+        { sub(/ +$/, "") }
+        /\t/ { tab = index($0, "\t"); put(sprintf("  %-28s", substr($0, 1, tab - 1)), substr($0, tab + 1), 31); next }
+        /^(psql:[^ ]* )?(NOTICE|WARNING|ERROR|HINT|DETAIL): / { put("", $0, 9); next }
+        { print }'
+}
+
+# show PERSON [-x|-q] SQL: what the person types, and what comes back; -x one value a line, -q without notices
 show() {
     local person=$1 sql
     shift
     sql=${!#}
     printf '%s\n' "$bold$person@app=> $sql$plain"
-    as "$person" app "${@:1:$#-1}" -c "$sql"
+    [[ $1 != -q ]] || local -x PGOPTIONS='-c client_min_messages=warning'
+    case $1 in
+        -x) as "$person" app -xtA -F $'\t' -c "$sql" && echo ;;
+        *) as "$person" app "${@:1:$#-1}" -c "$sql" ;;
+    esac
 }
 
 # report PERSON FILE [PROPOSAL]: a table for the reader, by a query of demo/
@@ -51,6 +75,14 @@ planned_cost() {
     statement=$(grep '^select' demo/workload/channel_queue.sql)
     psql -X -v ON_ERROR_STOP=1 -At -U dana -d app ${1:+-c "$1"} -c "explain ${statement%;}" |
         sed -n 's/^Limit .*cost=[0-9.]*\.\.\([0-9]*\).*/\1/p'
+}
+
+# workload SECONDS: 8 clients, pgbench's own transactions and the application's queries; prints transactions a second
+workload() {
+    pgbench -n -U app -c 8 -j 2 -T "$1" -b tpcb-like@40 -f demo/workload/account_history.sql@12 \
+        -f demo/workload/branch_turnover.sql@2 -f demo/workload/teller_accounts.sql@2 -f demo/workload/disputed.sql@2 \
+        app >"$dir/pgbench.log" 2>&1
+    sed -n 's/^tps = \([0-9]*\).*/\1/p' "$dir/pgbench.log"
 }
 
 # The application's transactions at a modest rate, ended by their own process id; they also end by themselves.
