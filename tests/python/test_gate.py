@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pg_architect.core.db import DatabaseError
 from pg_architect.safety import catalogue, gate, gate_queries, parse
 
 HOSTILE = (Path(__file__).parents[1] / "data" / "hostile_statements.txt").read_text().splitlines()
@@ -27,7 +28,7 @@ INDEX = {
 
 
 def column(name: str, number: int, type_name: str, category: str, **other: Any) -> dict[str, Any]:
-    plain = {"type_oid": 20 + number, "problem": None, "opclass_oid": 3000 + number}
+    plain = {"type_oid": 20 + number, "problem": None, "opclass_oid": 3000 + number, "type_name": "pg_catalog.x"}
     return {"name": name, "number": number, "type": type_name, "category": category, **plain, **other}
 
 
@@ -69,6 +70,10 @@ class FakeDatabase:
             gate_queries.QUALIFIED: lambda schema, name: [{"display": f"{schema}.{name}"}],
             "select architect._created_by_us($1::oid) as ours": lambda _oid: [{"ours": self.ours}],
         }
+        if sql.startswith("select $1::text::"):
+            if params == ("no date",):
+                raise DatabaseError("22007", "invalid input syntax")
+            return [{"text": params[0]}]
         rows: list[dict[str, Any]] = answers[sql](*params)
         return rows
 
@@ -181,6 +186,7 @@ def test_tables_that_may_not_be_changed(facts: dict[str, Any], reason: str) -> N
         ("create index concurrently i on t (a) where at > '2024-01-31'", "another session"),
         ("create index concurrently i on t (a) where d = 'tomorrow'", "another session"),
         ("create index concurrently i on t (a) where b = '1'::int", "compared with a int4"),
+        ("create index concurrently i on t (a) where b = 'no date'", "column b: invalid input syntax"),
         ("create index i on t (a)", "use create index concurrently"),
         (f"create index concurrently {'i' * 64} on t (a)", "longer than 63 bytes"),
         (f"create index concurrently {'ü' * 32} on t (a)", "longer than 63 bytes"),

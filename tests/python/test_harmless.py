@@ -104,7 +104,7 @@ def prove(statement: str, role: str = "app") -> Proof:
         ("select count(*), sum(b) from public.t group by a having count(*) > 1 order by 1 desc limit 3", None),
         ("with q as (select id from t) select q.id from q where q.id in (select t_id from u)", None),
         (
-            "with recursive r as (select id from u union all select u.id from u join r on r.id = t_id) select r.id from r",
+            "with recursive r as (select id from u union select u.id from u, r where r.id = t_id) select r.id from r",
             None,
         ),
         ("select s.n, s.lower from (select id as n, lower(a) from t) s where s.n > 1", None),

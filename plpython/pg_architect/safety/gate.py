@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pg_architect.core.db import Database, Row
+from pg_architect.core.db import Database, Row, handled
 from pg_architect.core.errors import ArchitectError
 from pg_architect.safety import gate_queries as sql
 from pg_architect.safety import parse
@@ -145,8 +145,10 @@ def _judge_create(db: Database, tree: Tree, wanted: CreateIndex, objects: dict[s
     columns = {row["name"]: row for row in db.query(sql.COLUMNS, oid)}
     keys = [_key_column(columns, key.column, table["display"]) for key in wanted.keys]
     included = [_column(columns, name, table["display"]) for name in wanted.included]
-    for condition in wanted.predicate:
-        _check_condition(condition, _column(columns, condition.column, table["display"]))
+    predicate = tuple(
+        _server_form(db, condition, _column(columns, condition.column, table["display"]))
+        for condition in wanted.predicate
+    )
     objects |= {
         "index_name": wanted.name,
         "columns": [
@@ -166,7 +168,7 @@ def _judge_create(db: Database, tree: Tree, wanted: CreateIndex, objects: dict[s
     if taken:
         raise Refused("index name", f"{table['schema']} already has a relation named {wanted.name}")
     for index in db.query(sql.INDEXES, oid):
-        if _is_same(index, wanted, keys, included):
+        if _is_same(index, replace(wanted, predicate=predicate), keys, included):
             state = "" if index["valid"] else ", which is invalid"
             raise Refused("new index", f"{index['display']}{state} is the same index", index_oid=index["oid"])
     tree.relation.schemaname = table["schema"]
@@ -278,6 +280,27 @@ def _check_condition(condition: Condition, column: Row) -> None:
         raise Refused("predicate", f"a predicate on a column of type {column['type']} is not supported yet")
     for constant in condition.constants:
         _check_constant(constant, condition.column, column)
+
+
+def _server_form(db: Database, condition: Condition, column: Row) -> Condition:
+    """The condition with its texts as the server prints them: 2024-01-01 00:00+00 is 2024-01-01 00:00:00+00.
+
+    That calls the input and output functions of the column's type, which is built in or enumerated.
+    """
+    _check_condition(condition, column)
+    constants = []
+    for constant in condition.constants:
+        if constant.kind == "text":
+            try:
+                with db.subtransaction():
+                    row = db.query(f"select $1::text::{column['type_name']}::text as text", constant.text)[0]
+            except ArchitectError as exc:
+                if not handled(exc):
+                    raise
+                raise Refused("predicate", f"column {condition.column}: {exc.message}") from exc
+            constant = replace(constant, text=str(row["text"]))
+        constants.append(constant)
+    return replace(condition, constants=tuple(sorted(set(constants))))
 
 
 def _check_constant(constant: Constant, name: str, column: Row) -> None:

@@ -29,6 +29,7 @@ where c.oid = $1::oid
 # it is binary-compatible with, preferred types first.
 COLUMNS = f"""
 select a.attname::text as name, a.attnum::int as number, t.oid::bigint as type_oid, t.typname::text as type,
+    format('%I.%I', n.nspname, t.typname) as type_name,
     t.typcategory::text as category,
     case
         when a.attgenerated = 'v' then format('column %s is a virtual generated column', a.attname)
@@ -57,6 +58,7 @@ select a.attname::text as name, a.attnum::int as number, t.oid::bigint as type_o
         limit 1) as opclass_oid
 from pg_catalog.pg_attribute a
 join pg_catalog.pg_type t on t.oid = a.atttypid
+join pg_catalog.pg_namespace n on n.oid = t.typnamespace
 join pg_catalog.pg_type e on e.oid = case when t.typcategory = 'A' and t.typelem <> 0 then t.typelem else t.oid end
 where a.attrelid = $1::oid and a.attnum > 0 and not a.attisdropped
 """
