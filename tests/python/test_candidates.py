@@ -68,7 +68,7 @@ def test_unplanned_statements_give_nothing() -> None:
         (("customer_id", "amount"), {}, True),
         (("amount", "customer_id"), {}, False),
         (("customer_id",), {"is_valid": False}, False),
-        (("customer_id",), {"predicate": "(status = 'x'::text)"}, False),
+        (("customer_id",), {"is_partial": True}, False),
         (("customer_id",), {"method": "hash"}, False),
         (("customer_id",), {"keys": (IndexKey("customer_id", False, True, False, False),)}, False),
         (("customer_id",), {"keys": (IndexKey("customer_id", True, False, False, False),)}, False),

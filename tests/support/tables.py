@@ -36,7 +36,7 @@ def skewed(name: str, values: Mapping[str, float], type_name: str = "text", **de
 def index(name: str, *columns: str, **details: Any) -> Index:
     keys = tuple(IndexKey(c, True, True, False, False) for c in columns)
     values: dict[str, Any] = {
-        "oid": 1, "name": name, "method": "btree", "keys": keys, "included": (), "predicate": None, "is_unique": False,
+        "oid": 1, "name": name, "method": "btree", "keys": keys, "included": (), "is_partial": False, "is_unique": False,
         "is_valid": True,
     }  # fmt: skip
     return Index(**(values | details))

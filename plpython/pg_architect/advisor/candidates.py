@@ -82,7 +82,7 @@ def is_covered(candidate: Candidate, indexes: Iterable[Index], equal: set[str] |
 
 def _covers(index: Index, candidate: Candidate, equal: set[str]) -> bool:
     count = len(candidate.keys)
-    if index.method != "btree" or not index.is_valid or index.predicate is not None or len(index.keys) < count:
+    if index.method != "btree" or not index.is_valid or index.is_partial or len(index.keys) < count:
         return False
     have = index.keys[:count]
     if not all(key.column and key.is_default_class and key.is_default_collation for key in have):
@@ -160,7 +160,7 @@ def _can_be_key(table: Table, name: str) -> bool:
 def _finds_one_row(group: _Group) -> bool:
     """A unique index on the columns asked by equality cannot be beaten."""
     for index in group.table.indexes:
-        if index.is_unique and index.is_valid and index.predicate is None and set(index.columns) <= set(group.equal):
+        if index.is_unique and index.is_valid and not index.is_partial and set(index.columns) <= set(group.equal):
             return True
     return False
 

@@ -140,9 +140,7 @@ def hypothesis(
     )
 
 
-def prediction_basis(seen: Examination, helped: Sequence[HelpedStatement] | None) -> str:
-    if helped is None:
-        return "no what-if: hypopg is not installed, so nothing is predicted"
+def prediction_basis(seen: Examination, helped: Sequence[HelpedStatement]) -> str:
     sets = {len(e.sets) for e in seen.examined if e.captured.statement_id in {h.statement_id for h in helped}}
     most = max(sets, default=0)
     return (

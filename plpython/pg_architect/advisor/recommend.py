@@ -69,11 +69,12 @@ def recommend(
     pool = candidates.generate(seen.examined, seen.tables, settings["rare_value_fraction"])
     if not pool or max_changes < 1:
         return []
-    if not what_if.is_available(db):
+    lack = what_if.missing(db)
+    if lack is not None:
         chosen: list[tuple[Candidate, Effect | None]] = [(c, None) for c in _unjudged(seen, pool)[:max_changes]]
     else:
         chosen = list(_choose(db, seen, pool, max_changes, settings))
-    return [_described(db, seen, candidate, effect, settings) for candidate, effect in chosen]
+    return [_described(db, seen, candidate, effect, settings, lack) for candidate, effect in chosen]
 
 
 def explain_nothing(
@@ -191,7 +192,9 @@ def effect(
         read = describe.rows_read(before[0][0], table)
         helped.append(HelpedStatement(one.statement_id, cost_before, cost_after, one.share, read, one.rows_per_call))
     scale = total or 1.0
-    return Effect(saved, tuple(helped), tuple(touched), (low / scale, saved / scale, high / scale))
+    return Effect(
+        saved, tuple(helped), tuple(touched), (min(low, saved) / scale, saved / scale, max(high, saved) / scale)
+    )
 
 
 def _unjudged(seen: Examination, pool: Sequence[Candidate]) -> list[Candidate]:
@@ -212,7 +215,12 @@ def _unjudged(seen: Examination, pool: Sequence[Candidate]) -> list[Candidate]:
 
 
 def _described(
-    db: Database, seen: Examination, candidate: Candidate, found: Effect | None, settings: Mapping[str, float]
+    db: Database,
+    seen: Examination,
+    candidate: Candidate,
+    found: Effect | None,
+    settings: Mapping[str, float],
+    lack: str | None,
 ) -> IndexRecommendation:
     table = seen.tables[candidate.relation_oid]
     name = naming.free_name(db, candidate, table)
@@ -238,7 +246,7 @@ def _described(
         reduction_percent=None if reduction is None else 100 * reduction[1],
         reduction_low=None if reduction is None else 100 * reduction[0],
         reduction_high=None if reduction is None else 100 * reduction[2],
-        prediction_basis=describe.prediction_basis(seen, found.helped if found else None),
+        prediction_basis=describe.prediction_basis(seen, found.helped) if found else f"{lack}, so nothing is predicted",
         time_saved_share=found.saved_share if found else None,
         size_bytes=estimate.bytes,
         size_basis=estimate.basis,

@@ -43,14 +43,15 @@ class WhatIf:
     reason: str | None = None  # why there is no what-if at all
 
 
-def is_available(db: Database) -> bool:
-    return bool(db.query("select 1 as found from pg_catalog.pg_extension where extname = 'hypopg'"))
+def missing(db: Database) -> str | None:
+    """Why there is no what-if; None if there is. (A closed schema is no reason: pg_read_all_data opens them all.)"""
+    return None if _schema(db) else NO_HYPOPG
 
 
 def ask(db: Database, questions: Sequence[Question], indexes: Sequence[str]) -> WhatIf:
     """Plan each statement under each of its configurations; ``indexes`` are CREATE INDEX statements without a name."""
-    if not is_available(db):
-        return WhatIf({}, {}, {}, NO_HYPOPG)
+    if lack := missing(db):
+        return WhatIf({}, {}, {}, lack)
     answers: dict[tuple[int, tuple[int, ...]], tuple[tuple[Plan, frozenset[int]], ...]] = {}
     refused: dict[int, str] = {}
     failed: dict[int, str] = {}

@@ -45,8 +45,19 @@ def missing(db: Database) -> str | None:
     rows = db.query("select current_setting('shared_preload_libraries') as libraries")
     if "pg_stat_statements" not in rows[0]["libraries"]:
         return "pg_stat_statements is not loaded: add it to shared_preload_libraries and restart the server"
-    if not db.query("select 1 as found from pg_catalog.pg_extension where extname = 'pg_stat_statements'"):
+    found = db.query(
+        """
+        select pg_catalog.quote_ident(n.nspname) as schema,
+               pg_catalog.has_schema_privilege('architect_owner', n.oid, 'usage') as is_usable
+          from pg_catalog.pg_extension as e join pg_catalog.pg_namespace as n on n.oid = e.extnamespace
+         where e.extname = 'pg_stat_statements'
+        """
+    )
+    if not found:
         return "pg_stat_statements is not installed in this database: create extension pg_stat_statements"
+    if not found[0]["is_usable"]:
+        schema = found[0]["schema"]
+        return f"the schema of pg_stat_statements is closed to us: grant usage on schema {schema} to architect_owner"
     return None
 
 
@@ -54,7 +65,7 @@ def take_snapshot(db: Database) -> int:
     """Store the statistics of the statements of this database; returns the snapshot's number."""
     if lack := missing(db):
         what, _, how = lack.partition(": ")
-        raise ArchitectError(errors.OBJECT_NOT_IN_PREREQUISITE_STATE, what, hint=f"To mend it, {how}.")
+        raise ArchitectError(errors.OBJECT_NOT_IN_PREREQUISITE_STATE, what, hint=f"To mend it: {how}.")
     settings = load(db)
     source = _source(db)
     rows = _read(db, source)

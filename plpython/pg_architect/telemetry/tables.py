@@ -52,7 +52,7 @@ class Index:
     method: str
     keys: tuple[IndexKey, ...]
     included: tuple[str, ...]
-    predicate: str | None
+    is_partial: bool
     is_unique: bool
     is_valid: bool
 
@@ -72,7 +72,7 @@ class Table:
     is_system: bool
     owner: str
     rows: float | None  # pg_class.reltuples; None if never analysed
-    pages: int
+    pages: int  # pg_class.relpages
     columns: Mapping[str, Column]
     indexes: tuple[Index, ...]
     inserted: int  # cumulative, pg_stat_all_tables
@@ -108,7 +108,8 @@ select c.oid, n.nspname as schema_name, c.relname as name, c.relkind as kind, c.
        n.nspname in ('pg_catalog', 'information_schema', 'pg_toast', 'architect') or c.oid < 16384 as is_system,
        pg_catalog.pg_get_userbyid(c.relowner) as owner,
        c.reltuples::float8 as rows,
-       case when c.relkind in ('r', 'm') then pg_catalog.pg_relation_size(c.oid) / 8192 else 0 end as pages,
+       -- not pg_relation_size, which waits for whoever has locked the table
+       c.relpages as pages,
        coalesce(s.n_tup_ins, 0) as inserted, coalesce(s.n_tup_upd, 0) as updated,
        coalesce(s.n_tup_del, 0) as deleted, coalesce(s.n_tup_hot_upd, 0) as hot_updated,
        coalesce((select o.option_value::int from pg_catalog.pg_options_to_table(c.reloptions) as o
@@ -147,7 +148,7 @@ select a.attrelid as relation, a.attname as name, a.attnum as number, a.attnotnu
 _INDEXES = """
 select i.indrelid as relation, i.indexrelid as oid, c.relname as name, m.amname as method, i.indisunique as is_unique,
        i.indisvalid and i.indisready and i.indislive as is_valid, i.indnkeyatts as key_count,
-       pg_catalog.pg_get_expr(i.indpred, i.indrelid) as predicate,
+       i.indpred is not null as is_partial,
        k.position, a.attname as "column",
        coalesce(exists (select from pg_catalog.pg_opclass as d
                          where d.opcfamily = o.opcfamily and d.opcmethod = o.opcmethod and d.opcdefault), false)
@@ -194,7 +195,7 @@ def _table(row: Row, columns: Mapping[str, Column], indexes: tuple[Index, ...]) 
         is_partition=row["is_partition"],
         is_system=row["is_system"],
         owner=row["owner"],
-        pages=int(row["pages"] or 0),  # NULL if it was dropped just now
+        pages=int(row["pages"]),
         inserted=int(row["inserted"]),
         updated=int(row["updated"]),
         deleted=int(row["deleted"]),
@@ -243,7 +244,7 @@ def _indexes(rows: Sequence[Row]) -> dict[int, list[Index]]:
                 method=head["method"],
                 keys=keys,
                 included=tuple(p["column"] for p in parts[count:]),
-                predicate=head["predicate"],
+                is_partial=head["is_partial"],
                 is_unique=head["is_unique"],
                 is_valid=head["is_valid"],
             )
