@@ -27,7 +27,7 @@ begin
   perform architect._transition(it.proposal_id, 'awaiting_approval', null);
   for older in
     select p.proposal_id from architect.proposal as p
-     where p.deployment_id = it.deployment_id and p.relation_oid = it.relation_oid and p.apply_sql = it.apply_sql
+     where p.deployment_id = it.deployment_id and p.relation_oid = it.relation_oid and p.definition = it.definition
        and p.state = 'proposed' and p.proposal_id <> it.proposal_id
   loop
     perform architect._transition(older, 'superseded', format('proposal %s proposes the same', it.proposal_id));
@@ -52,9 +52,9 @@ select p.proposal_id,
        p.title,
        p.why,
        p.hypothesis,
-       (p.prediction ->> 'reduction_percent')::numeric as predicted_reduction_percent,
-       (p.prediction ->> 'reduction_low')::numeric as predicted_low,
-       (p.prediction ->> 'reduction_high')::numeric as predicted_high,
+       round((p.prediction ->> 'reduction_percent')::numeric, 1) as predicted_reduction_percent,
+       round((p.prediction ->> 'reduction_low')::numeric, 1) as predicted_low,
+       round((p.prediction ->> 'reduction_high')::numeric, 1) as predicted_high,
        p.prediction ->> 'basis' as predicted_how,
        p.risk_level,
        p.impact,

@@ -20,7 +20,7 @@ from pg_architect.improvement import journal
 from pg_architect.improvement.contract import GeneratedChange
 from pg_architect.improvement.diagnose import Cause, diagnose
 from pg_architect.improvement.generators import GENERATORS
-from pg_architect.improvement.proposals import insert_proposal, open_or_recent
+from pg_architect.improvement.proposals import definition, insert_proposal, open_or_recent
 from pg_architect.safety import gate
 from pg_architect.telemetry import examination, statements
 
@@ -106,7 +106,7 @@ def generate(db: Database, run: journal.Run, observed: Observed, settings: Setti
             run.say(db, "generate", f'generator "{name}" failed: {exc.message}', level="warning")
     fresh = []
     for change in changes:
-        if before := known.get(change.apply_sql):
+        if before := known.get(definition(change.apply_sql)):
             run.say(
                 db,
                 "generate",

@@ -29,6 +29,7 @@ GENERATORS: Mapping[str, tuple[Generator, frozenset[str]]] = {
 
 
 def _index_change(one: advisor.IndexRecommendation) -> dict[str, Any]:
+    is_point = round(one.reduction_low or 0, 1) == round(one.reduction_high or 0, 1)
     columns = ", ".join(one.columns) + (f" where {one.predicate}" if one.predicate else "")
     return {
         "change_type": "create_index",
@@ -42,8 +43,9 @@ def _index_change(one: advisor.IndexRecommendation) -> dict[str, Any]:
         "target_file": None,
         "prediction": {
             "reduction_percent": one.reduction_percent,
-            "reduction_low": one.reduction_low,
-            "reduction_high": one.reduction_high,
+            # All parameter sets saying the same is no interval: it would read as certainty.
+            "reduction_low": None if is_point else one.reduction_low,
+            "reduction_high": None if is_point else one.reduction_high,
             "basis": one.prediction_basis,
             "time_saved_share": one.time_saved_share,
             "helped": [

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pg_architect.core.db import Database
 from pg_architect.core.errors import FEATURE_NOT_SUPPORTED, INVALID_PARAMETER_VALUE, ArchitectError
 from pg_architect.improvement.contract import GeneratedChange
-from pg_architect.safety import gate
+from pg_architect.safety import gate, parse
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +25,29 @@ class Known:
 
 
 def open_or_recent(db: Database, settings: Mapping[str, float]) -> dict[str, Known]:
-    """By apply_sql: what must not be proposed again now, because it waits, works, or was undone or refused lately."""
+    """By `definition`: what must not be proposed again now: it waits, works, or was undone or rejected lately."""
     rows = db.query(
-        """select distinct on (apply_sql) apply_sql, proposal_id, state, verdict from architect.proposal
+        """select distinct on (definition) definition, proposal_id, state, verdict from architect.proposal
             where deployment_id = architect._this_deployment()
               and (state in ('awaiting_approval', 'approved', 'deferred', 'deploying', 'deployed', 'verifying', 'retry',
                              'reverting', 'revert_failed', 'kept')
                    or state in ('rejected', 'reverted', 'failed')
                       and completed_at > clock_timestamp() - make_interval(secs => 86400 * $1::float8))
-            order by apply_sql, proposal_id desc""",
+            order by definition, proposal_id desc""",
         settings["retry_after"],
     )
-    return {row["apply_sql"]: Known(row["proposal_id"], row["state"], row["verdict"]) for row in rows}
+    return {row["definition"]: Known(row["proposal_id"], row["state"], row["verdict"]) for row in rows}
+
+
+def definition(statement: str) -> str:
+    """The statement without the name of its index; text that does not parse stands for itself."""
+    try:
+        tree = parse.parse_one(statement)
+    except ArchitectError:
+        return statement
+    if parse.kind_of(tree) == "IndexStmt":
+        tree.idxname = None
+    return parse.deparse(tree)
 
 
 def insert_proposal(
@@ -46,14 +57,15 @@ def insert_proposal(
     data = judgement.to_json()
     refused = judgement.verdict == "refuse"
     target = data["objects"]
+    apply_sql = judgement.apply_sql or change.apply_sql
     rows = db.query(
         """insert into architect.proposal (deployment_id, run_id, generator, change_type, requested_by,
              relation_oid, relation_name, relation_owner, index_name, title, hypothesis, why, apply_sql, revert_sql,
-             target_file, risk_level, impact, prediction, gate_verdict, gate_reasons, gate_version, gate_objects,
-             digest)
+             definition, target_file, risk_level, impact, prediction, gate_verdict, gate_reasons, gate_version,
+             gate_objects, digest)
            select architect._this_deployment(), $1::bigint, $2, $3, $4, $5::oid, $6, $7, $8, $9, $10, $11, $12, $13,
-             $14, $15, $16, $17::jsonb, $18, $19::jsonb -> 'reasons', $20, $19::jsonb -> 'objects',
-             architect._digest($12, $13, $19::jsonb -> 'objects', $20)
+             $14, $15, $16, $17, $18::jsonb, $19, $20::jsonb -> 'reasons', $21, $20::jsonb -> 'objects',
+             architect._digest($12, $13, $20::jsonb -> 'objects', $21)
            returning proposal_id""",
         run_id,
         change.generator,
@@ -66,8 +78,9 @@ def insert_proposal(
         change.title,
         change.hypothesis,
         change.why,
-        judgement.apply_sql or change.apply_sql,
+        apply_sql,
         judgement.revert_sql or change.revert_sql,
+        definition(apply_sql),
         change.target_file,
         max(change.risk_level, judgement.risk, key=("low", "medium", "high").index),
         change.impact,
