@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pg_architect.core.db import DatabaseError
-from pg_architect.safety import catalogue, gate, gate_queries, parse
+from pg_architect.safety import catalogue_queries, gate, gate_queries, parse
 
 HOSTILE = (Path(__file__).parents[1] / "data" / "hostile_statements.txt").read_text().splitlines()
 
@@ -60,8 +60,8 @@ class FakeDatabase:
     def query(self, sql: str, *params: object) -> list[dict[str, Any]]:
         answers: dict[str, Any] = {
             "select session_user::text as name": lambda: [{"name": "operator"}],
-            catalogue._ROLE: lambda _name: [{"oid": 10, "path": None}],
-            catalogue._NAMED: lambda name: [{"oid": 100, "schema": "public"}] if name == "t" else [],
+            catalogue_queries.ROLE: lambda _name: [{"oid": 10, "path": None}],
+            catalogue_queries.NAMED: lambda name: [{"oid": 100, "schema": "public"}] if name == "t" else [],
             gate_queries.TABLE: lambda _oid: [self.table],
             gate_queries.COLUMNS: lambda _oid: COLUMNS,
             gate_queries.NAME_TAKEN: lambda _schema, name: [{"one": 1}] if name == "taken" else [],

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pg_architect.safety import catalogue, parse
+from pg_architect.safety import catalogue, catalogue_queries, parse
 from pg_architect.safety.harmless import Proof, prove_harmless
 
 # name: whether volatile, whether stable
@@ -43,21 +43,23 @@ class FakeDatabase:
     def query(self, sql: str, *params: Any) -> list[dict[str, Any]]:
         self.queries += 1
         answers = {
-            catalogue._WIRED_USER_CODE: list,
-            catalogue._ROLE: lambda name: [] if name == "gone" else [{"oid": 10, "path": '"$user", public'}],
-            catalogue._NAMED: lambda name: [
+            catalogue_queries.WIRED_USER_CODE: list,
+            catalogue_queries.ROLE: lambda name: [] if name == "gone" else [{"oid": 10, "path": '"$user", public'}],
+            catalogue_queries.NAMED: lambda name: [
                 {"oid": oid, "schema": schema} for (schema, known), (oid, _) in RELATIONS.items() if known == name
             ],
-            catalogue._TABLE: self._table,
-            catalogue._COLUMNS: lambda oid: [
+            catalogue_queries.TABLE: self._table,
+            catalogue_queries.COLUMNS: lambda oid: [
                 {"name": name, "number": number, "problem": "column dom.d has a domain" if name == "d" else None}
                 for number, name in enumerate(self._find(oid)[2], 1)
             ],
-            catalogue._USER_CODE_OF_TABLE: lambda oid: [{"problem": "index i depends on evil"}] if oid == 109 else [],
-            catalogue._RIGHTS: lambda _role, oid: [
+            catalogue_queries.USER_CODE_OF_TABLE: lambda oid: (
+                [{"problem": "index i depends on evil"}] if oid == 109 else []
+            ),
+            catalogue_queries.RIGHTS: lambda _role, oid: [
                 {"name": name, "may": oid != 110} for name in ["", *self._find(oid)[2]]
             ],
-            catalogue._FUNCTIONS: lambda name: [
+            catalogue_queries.FUNCTIONS: lambda name: [
                 {
                     "overloads": int(name in FUNCTIONS),
                     "user_made": False,
@@ -65,8 +67,8 @@ class FakeDatabase:
                     "stable": FUNCTIONS.get(name, (False, False))[1],
                 }
             ],
-            catalogue._OPERATORS: lambda name: [{"overloads": int(name in OPERATORS), "unsafe": False}],
-            catalogue._TYPE: lambda name: [{"plain": name in TYPES}] if name in {*TYPES, "regclass"} else [],
+            catalogue_queries.OPERATORS: lambda name: [{"overloads": int(name in OPERATORS), "unsafe": False}],
+            catalogue_queries.TYPE: lambda name: [{"plain": name in TYPES}] if name in {*TYPES, "regclass"} else [],
         }
         rows: list[dict[str, Any]] = answers[sql](*params) if sql in answers else [{"one": 1}]
         return rows

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pg_architect.safety.catalogue import enum_is_plain
+from pg_architect.safety.catalogue_queries import enum_is_plain
 
 # Sizes are those of the last VACUUM or ANALYZE: asking for today's would wait for whoever has locked the table.
 TABLE = """
