@@ -104,10 +104,9 @@ failed() {
     # a command substitution: the script itself fails next, and speaks
     [[ $BASH_SUBSHELL -eq 0 ]] || exit "$status"
     trap - ERR
-    printf '\ndemo: failed at: %s\n' "$current_step" >&2
     for log in "$dir/pgbench.log" "$dir/log"; do
         [[ -s $log ]] && { printf -- '--- %s\n' "$log"; tail -n 15 "$log"; } >&2
     done
-    printf 'demo: the cluster is left as it is; make demo-stop removes it\n' >&2
+    printf '\ndemo: failed at: %s\ndemo: the cluster is left as it is; make demo-stop removes it\n' "$current_step" >&2
     exit "$status"
 }
