@@ -3,6 +3,7 @@ returns table (
   query_id bigint,
   calls bigint,
   exec_ms double precision,
+  buffers bigint,
   wal_records bigint,
   wal_fpi bigint,
   wal_bytes double precision

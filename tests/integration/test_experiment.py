@@ -38,7 +38,7 @@ create procedure public.measure(request jsonb, inout decision jsonb) language pl
 import json
 api = GD.get("pg_architect VERSION") or plpy.execute("select architect._load()") and GD["pg_architect VERSION"]
 from dataclasses import asdict
-from pg_architect.core.db import entry
+from pg_architect.core.db import call
 from pg_architect.core.settings import load
 from pg_architect.experiment import measure, writes
 from pg_architect.experiment.replay import ReplayStatement
@@ -52,7 +52,7 @@ def go(db):
         *(writes.from_json(r[side]) if r.get(side) else None for side in ("before", "after")), settings, 100.0)
     return {name: getattr(made, name) for name in ("verdict", "keep", "performance_delta", "interval", "success_score",
             "minimum_detectable_effect", "explanation", "measurement_id", "worse")}
-return [json.dumps(entry(go, commits=True)(plpy))]
+return [json.dumps(call(plpy, go, (), commits=True))]
 $$;
 grant execute on procedure public.measure to architect_executor;
 """
@@ -242,6 +242,7 @@ def test_values_reach_the_statement_as_the_server_reads_them(cluster: Cluster, d
         ("select customer into public.copy from public.orders where customer = $1", "it failed: only a SELECT"),
         ("with d as (delete from public.orders where customer = $1 returning 1) select * from d", "it failed: "),
         ("select customer from public.orders where customer = $1 for update", "it failed: "),
+        ("select substr('x', 1, -$1)", "it failed on its parameter values or on data (SQLSTATE 22011)"),
         ("select 1; select $1", "it failed: expected one statement"),
         ("select x from public.secret where x = $1", "it failed: query would be affected by row-level security policy"),
     ],

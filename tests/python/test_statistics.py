@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from statistics import NormalDist, fmean, median
+from statistics import NormalDist, fmean, median, stdev
 
 import pytest
 
@@ -83,6 +83,24 @@ def test_window_rates_have_the_right_size(calls: int) -> None:
         assert ratio is not None
         rejected += ratio.p_value() <= 0.05
     assert rejected / 400 <= binomial_limits(0.05, 400)[1]
+
+
+def test_windows_that_resemble_their_neighbours_count_for_less() -> None:
+    generator = random.Random("autocorrelated")
+    rejected, naive = 0, 0
+    for _ in range(400):
+        level, series = 0.0, []
+        for _ in range(12):
+            level = 0.5 * level + generator.gauss(0, 0.1)
+            series.append((50.0, 50 * math.exp(level)))
+        ratio = s.rate_ratio(series[:6], series[6:])
+        assert ratio is not None
+        rejected += ratio.p_value() <= 0.05
+        sides = [[cost / calls for calls, cost in side] for side in (series[:6], series[6:])]
+        error = math.sqrt(sum(stdev(side) ** 2 / 6 / fmean(side) ** 2 for side in sides))
+        naive += s.Ratio(ratio.log, error, 10, 12).p_value() <= 0.05
+    # six windows cannot know their autocorrelation well; the marks of the index (is_touched) are the stronger guard
+    assert rejected < 0.6 * naive
 
 
 def test_the_total_of_statements_with_different_effects_is_covered() -> None:

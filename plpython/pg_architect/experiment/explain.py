@@ -8,6 +8,7 @@ from itertools import groupby
 from pg_architect.experiment.effects import StatementEffect, WriteEffect, shares
 from pg_architect.experiment.statistics import Ratio
 
+UNTOUCHED = "buffers and WAL per call did not change: a difference in time is not the index's doing"
 NAMED = 3  # statements described one by one; the table has them all
 
 
@@ -17,6 +18,7 @@ def decision(
     statements: Sequence[StatementEffect],
     writes: Sequence[WriteEffect],
     worse: Sequence[int],
+    touched_writes: Sequence[int],
     worse_writes: Sequence[int],
 ) -> str:
     """The whole explanation: what decided, the figures, the statements, and what was not measured."""
@@ -27,7 +29,13 @@ def decision(
             f"a reduction of {100 * (1 - total.minimum_detectable()):.2g} % would have been found with 80 % power"
         )
     sentences += _reads(statements, worse)
-    sentences += [_write(one, one.change.query_id in worse_writes) for one in writes if one.change.time]
+    for one in writes:
+        if one.change.query_id in touched_writes:
+            sentences.append(_write(one, one.change.query_id in worse_writes))
+    untouched = [one for one in writes if one.change.time and one.change.query_id not in touched_writes]
+    if untouched:
+        plural = "s" if len(untouched) > 1 else ""
+        sentences.append(f"{len(untouched)} write statement{plural}: {UNTOUCHED}")
     sentences += _not_measured(statements, writes)
     return ". ".join(one[0].upper() + one[1:] for one in sentences) + "."
 
@@ -68,8 +76,9 @@ def _read(one: StatementEffect, share: float) -> str:
 def _write(one: WriteEffect, worse: bool) -> str:
     change = one.change
     told = f"write {change.query_id}: time per call {ratio(change.time)}" if change.time else ""
-    if change.wal_bytes:
-        told += f", WAL per call {_change(change.wal_bytes.value)}"
+    for name, marked in (("WAL", change.wal_bytes), ("buffers", change.buffers)):
+        if marked:
+            told += f", {name} per call {_change(marked.value)}"
     return told + (", significantly worse" if worse else "")
 
 

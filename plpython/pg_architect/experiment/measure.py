@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from pg_architect.core.db import Database
-from pg_architect.experiment import effects, replay, verdict, writes
+from pg_architect.experiment import effects, explain, replay, verdict, writes
 from pg_architect.experiment.statistics import Ratio
 
 
@@ -172,10 +172,12 @@ def _write_row(ordinal: int, one: effects.WriteEffect, decision: verdict.Decisio
         "calls": change.calls,
         "blocks": change.windows,
         **_pair("elapsed_ms", per_call("exec_ms")),
+        **_pair("buffers", per_call("buffers")),
         **_pair("wal_bytes", per_call("wal_bytes")),
         **_pair("wal_records", per_call("wal_records")),
         **_ratio(change.time),
         "worse": change.query_id in decision.worse_writes,
+        "note": None if change.reason or change.query_id in decision.touched_writes else explain.UNTOUCHED,
         "not_measured_reason": change.reason,
     }
 

@@ -11,6 +11,7 @@ The bootstrap gives the probabilities, which need a whole distribution.
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Iterator, Sequence
@@ -91,17 +92,20 @@ def paired_ratio(without: Sequence[float], with_change: Sequence[float]) -> Rati
 def rate_ratio(before: Sequence[tuple[float, float]], after: Sequence[tuple[float, float]]) -> Ratio | None:
     """Log ratio of per-call costs between two sets of windows, each (calls, total cost).
 
-    Two independent jackknives, joined as Welch (1947) joins two means. None where a side has too little.
+    Two independent jackknives, joined as Welch (1947) joins two means. Neighbouring windows resemble each other, so
+    that each counts for less: variance and degrees of freedom by (1 + r) / (1 - r) for an autocorrelation r (Bayley &
+    Hammersley 1946). None where a side has too little.
     """
     sides = [paired_ratio([w[0] for w in side], [w[1] for w in side]) for side in (before, after)]
     first, second = sides
     if first is None or second is None:
         return None
-    variances = [first.standard_error**2, second.standard_error**2]
+    inflation = _inflation([[cost / calls for calls, cost in side] for side in (before, after)])
+    variances = [inflation * first.standard_error**2, inflation * second.standard_error**2]
     return Ratio(
         second.log - first.log,
         math.sqrt(sum(variances)),
-        _satterthwaite(variances, [first.degrees, second.degrees]),
+        max(1.0, _satterthwaite(variances, [first.degrees, second.degrees]) / inflation),
         first.units + second.units,
     )
 
@@ -195,6 +199,20 @@ def t_quantile(probability: float, degrees: float) -> float:
 def _effective(costs: Sequence[float], total: float) -> float:
     # Below one degree of freedom t has no use: with one, a 95 % limit is 12.7 standard errors away.
     return max(1.0, 1 / math.fsum((cost / total) ** 2 for cost in costs) - 1)
+
+
+def _inflation(series: Sequence[Sequence[float]]) -> float:
+    """(1 + r) / (1 - r) with the pooled lag-one autocorrelation r, at least 0, its bias of -1/n taken off."""
+    products = squares = 0.0
+    length = min(len(one) for one in series)
+    for one in series:
+        mean = math.fsum(one) / len(one)
+        products += math.fsum((a - mean) * (b - mean) for a, b in itertools.pairwise(one))
+        squares += math.fsum((a - mean) ** 2 for a in one)
+    if squares <= 0:
+        return 1.0
+    r = min(0.9, max(0.0, products / squares * length / (length - 1) + 1 / length))
+    return (1 + r) / (1 - r)
 
 
 def _satterthwaite(variances: Sequence[float], degrees: Sequence[float]) -> float:

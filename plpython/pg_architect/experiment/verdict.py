@@ -33,7 +33,7 @@ class Bounds:
 class Decision:
     """``performance_delta``, ``interval`` and ``minimum_detectable_effect`` in per cent of the touched cost.
 
-    ``worse`` holds the statement ids that regressed, ``worse_writes`` the query ids.
+    ``worse`` holds the statement ids that regressed, ``touched_writes`` and ``worse_writes`` query ids.
     """
 
     verdict: str
@@ -46,6 +46,7 @@ class Decision:
     statements: tuple[StatementEffect, ...]
     writes: tuple[WriteEffect, ...]
     worse: tuple[int, ...] = ()
+    touched_writes: tuple[int, ...] = ()
     worse_writes: tuple[int, ...] = ()
     measurement_id: int | None = None
 
@@ -64,9 +65,11 @@ def decide(statements: Sequence[StatementEffect], writes: Sequence[WriteEffect],
     writes cost more for an index that nothing used. equivalent: the interval of the total lies within the bounds, or no
     plan changed. improved: the total is significantly below 1 and buffers do not contradict. Else inconclusive.
     """
-    totals = _totals(statements, writes)
-    worse, worse_writes = _worse_reads(statements, bounds), _worse_writes(writes, bounds)
+    touched = [one for one in writes if one.change.time and one.change.is_touched(bounds.equivalence, ALPHA / 2)]
+    totals = _totals(statements, touched)
+    worse, worse_writes = _worse_reads(statements, bounds), _worse_writes(touched, bounds)
     verdict, because = _verdict(statements, totals, worse, worse_writes, bounds)
+    touched_ids = [one.change.query_id for one in touched]
     total = totals.cpu
     interval = None
     if total:
@@ -77,12 +80,13 @@ def decide(statements: Sequence[StatementEffect], writes: Sequence[WriteEffect],
         verdict == "improved",
         _percent(total.value) if total else None,
         interval,
-        _success(statements, writes, bounds),
+        _success(statements, touched, bounds),
         _percent(total.minimum_detectable()) if total else None,
-        explain.decision(because, total, statements, writes, worse, worse_writes),
+        explain.decision(because, total, statements, writes, worse, touched_ids, worse_writes),
         tuple(statements),
         tuple(writes),
         tuple(worse),
+        tuple(touched_ids),
         tuple(worse_writes),
     )
 
@@ -171,12 +175,12 @@ def _worse_reads(statements: Sequence[StatementEffect], bounds: Bounds) -> list[
 
 
 def _worse_writes(writes: Sequence[WriteEffect], bounds: Bounds) -> list[int]:
-    """Writes whose time or WAL per call is worse beyond the bound, family-wise (Holm)."""
+    """Touched writes whose time or WAL records per call are worse beyond the bound, family-wise (Holm)."""
     upper = 1 + bounds.equivalence
     measured = [one.change for one in writes if one.change.time]
     p_values = []
     for change in measured:
-        seen = [ratio.p_above(upper) for ratio in (change.time, change.wal_bytes) if ratio]
+        seen = [ratio.p_above(upper) for ratio in (change.time, change.wal_records) if ratio]
         p_values.append(min(1.0, len(seen) * min(seen)))
     adjusted = statistics.holm(p_values)
     return [change.query_id for change, p in zip(measured, adjusted, strict=True) if p <= GUARD_ALPHA]

@@ -19,10 +19,11 @@ NAP_SECONDS = 0.5  # a cancel is seen between two naps at the latest
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """What one statement did: times in milliseconds, WAL in records, full page images and bytes."""
+    """What one statement did: times in milliseconds, shared buffers, WAL in records, full page images and bytes."""
 
     calls: int
     exec_ms: float
+    buffers: int
     wal_records: int
     wal_fpi: int
     wal_bytes: float
@@ -65,7 +66,19 @@ class WriteChange:
     time: Ratio | None
     wal_bytes: Ratio | None
     wal_records: Ratio | None
+    buffers: Ratio | None
     reason: str | None
+
+    def is_touched(self, bound: float, alpha: float) -> bool:
+        """Whether buffers or WAL records per call differ by more than ``bound``, the index's own marks on a write.
+
+        The time of a write drifts with load, locks and bloat, and before and after are different times; what it reads
+        and logs does not depend on the load. Without such a mark a difference in time is not the index's doing.
+        """
+        marks = [ratio for ratio in (self.wal_records, self.buffers) if ratio]
+        return any(
+            min(ratio.p_above(1 + bound), ratio.p_below(1 - bound)) <= alpha / max(1, len(marks)) for ratio in marks
+        )
 
 
 def counters(db: Database, query_ids: Sequence[int]) -> list[Row]:
@@ -83,6 +96,7 @@ def counters(db: Database, query_ids: Sequence[int]) -> list[Row]:
         )
     return db.query(
         f"""select queryid as query_id, sum(calls)::bigint as calls, sum(total_exec_time) as exec_ms,
+                   sum(shared_blks_hit + shared_blks_read)::bigint as buffers,
                    sum(wal_records)::bigint as wal_records, sum(wal_fpi)::bigint as wal_fpi,
                    sum(wal_bytes)::float8 as wal_bytes
               from {found[0]["schema"]}.pg_stat_statements
@@ -177,6 +191,7 @@ def _change(query_id: int, before: list[Counter], after: list[Counter], seconds:
         time,
         ratio("wal_bytes"),
         ratio("wal_records"),
+        ratio("buffers"),
         reason or (None if time else "not observed: one window has all the calls or all the time"),
     )
 
@@ -190,6 +205,7 @@ def _sum(series: Sequence[Counter]) -> Counter:
     return Counter(
         sum(one.calls for one in series),
         sum(one.exec_ms for one in series),
+        sum(one.buffers for one in series),
         sum(one.wal_records for one in series),
         sum(one.wal_fpi for one in series),
         sum(one.wal_bytes for one in series),
@@ -203,7 +219,9 @@ def _look(db: Database, ids: Sequence[int]) -> tuple[float, dict[int, Counter]]:
         list(ids),
     )
     return rows[0]["at"], {
-        row["query_id"]: Counter(row["calls"], row["exec_ms"], row["wal_records"], row["wal_fpi"], row["wal_bytes"])
+        row["query_id"]: Counter(
+            row["calls"], row["exec_ms"], row["buffers"], row["wal_records"], row["wal_fpi"], row["wal_bytes"]
+        )
         for row in rows
         if row["query_id"] is not None
     }
@@ -213,7 +231,7 @@ def _difference(
     first: tuple[float, Mapping[int, Counter]], second: tuple[float, Mapping[int, Counter]]
 ) -> Window | None:
     """None where the statistics were reset in between."""
-    nothing = Counter(0, 0.0, 0, 0, 0.0)
+    nothing = Counter(0, 0.0, 0, 0, 0, 0.0)
     counters: dict[int, Counter] = {}
     for query_id, now in second[1].items():
         then = first[1].get(query_id, nothing)
@@ -222,6 +240,7 @@ def _difference(
         counters[query_id] = Counter(
             now.calls - then.calls,
             max(0.0, now.exec_ms - then.exec_ms),
+            now.buffers - then.buffers,
             now.wal_records - then.wal_records,
             now.wal_fpi - then.wal_fpi,
             now.wal_bytes - then.wal_bytes,
