@@ -17,6 +17,7 @@ from pg_architect.core import errors
 from pg_architect.core.db import Database, handled, row_json
 from pg_architect.core.errors import ArchitectError
 from pg_architect.safety import parse
+from pg_architect.safety.sandbox import undone
 from pg_architect.telemetry import plans
 from pg_architect.telemetry.plans import Plan
 
@@ -88,6 +89,10 @@ def serve(db: Database, request: object) -> str:
 
     Without configurations a statement is planned with no index and with all of them.
     """
+    return undone(db, lambda: _answer(db, request))
+
+
+def _answer(db: Database, request: object) -> str:
     asked = row_json(request)
     schema = _schema(db)
     if schema is None:

@@ -12,6 +12,7 @@ from pg_architect.core import errors
 from pg_architect.core.db import Database, row_json
 from pg_architect.core.errors import ArchitectError
 from pg_architect.safety import parse
+from pg_architect.safety.sandbox import undone
 
 # What makes two plans the same: their shape, not their figures.
 SHAPE = (
@@ -44,11 +45,11 @@ def run_once(db: Database, statement: str, types: Sequence[str], values: Sequenc
             errors.INSUFFICIENT_PRIVILEGE, "only a SELECT can be replayed", hint="Pass one statement that only reads."
         )
     # Rows hidden by a policy would make the statement look cheap: with row_security off the server refuses instead.
-    db.query(
-        """select set_config('search_path', 'pg_catalog, pg_temp', true), set_config('row_security', 'off', true),
-                  set_config('transaction_read_only', 'on', true)"""
-    )
-    values = _native(db, types, values)
+    db.query("select set_config('search_path', 'pg_catalog, pg_temp', true), set_config('row_security', 'off', true)")
+    return undone(db, lambda: _measured(db, statement, types, _native(db, types, values)))
+
+
+def _measured(db: Database, statement: str, types: Sequence[str], values: Sequence[Any]) -> str:
     plain = f"explain (format json) {statement}"
     db.query_typed(plain, types, values)
     planning_cpu = _cpu_ms(db, plain, types, values)[0]

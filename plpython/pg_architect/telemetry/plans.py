@@ -17,6 +17,7 @@ from pg_architect.core import errors
 from pg_architect.core.db import Database, handled, row_json
 from pg_architect.core.errors import ArchitectError
 from pg_architect.safety import parse
+from pg_architect.safety.sandbox import undone
 
 PREPARED_NAME = "architect planner"
 
@@ -79,11 +80,18 @@ def plan_from(data: Mapping[str, Any]) -> Plan:
 
 
 def serve_parameter_types(db: Database, statement: str) -> list[str]:
-    with prepared(db, statement) as types:
-        return types
+    def types() -> list[str]:
+        with prepared(db, statement) as found:
+            return found
+
+    return undone(db, types)
 
 
 def serve_explain(db: Database, request: object) -> str:
+    return undone(db, lambda: _explain_all(db, request))
+
+
+def _explain_all(db: Database, request: object) -> str:
     import json
 
     answers = []

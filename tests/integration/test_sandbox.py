@@ -1,0 +1,69 @@
+"""What the planner's functions do when the proof is overtaken: an owner adds an index expression after it was made."""
+
+from __future__ import annotations
+
+import pytest
+
+from support.cluster import Cluster
+
+# The function runs when the table is planned. It tries to write, and to leave a trigger behind that fires at commit
+# with the rights of the session. An immutable function may not write itself, but it may call one that does.
+EVIL = """
+create table trace (who text);
+grant insert on trace to public;
+create table target (a int);
+insert into target select generate_series(1, 1000);
+create function leave_trace() returns trigger language plpgsql as $$
+begin insert into public.trace values (session_user); return null; end $$;
+create function do_evil() returns void language plpgsql as $$
+begin
+  begin
+    insert into public.trace values ('at once');
+  exception when others then null; end;
+  begin
+    create temporary table bait (a int);
+    create constraint trigger spring after insert on bait deferrable initially deferred
+      for each row execute function public.leave_trace();
+    insert into bait values (1);
+  exception when others then null; end;
+  perform pg_advisory_lock(4711);
+end $$;
+create function evil(int) returns int language plpgsql immutable as $$
+begin perform public.do_evil(); return 1; end $$;
+analyze target;
+"""
+QUERY = "select a from public.target where a = 1"
+STATEMENTS = f'"statements": [{{"id": 1, "text": "{QUERY}", "sets": [[]]}}]'
+INDEXES = '"indexes": ["create index on public.target (a)"]'
+PLANNERS = {
+    "explain": f"select architect._planner_explain('{{{STATEMENTS}}}')",
+    "what_if": f"select architect._planner_what_if('{{{STATEMENTS}, {INDEXES}}}')",
+    "replay": f"select architect._planner_replay('{QUERY}', '{{}}', '{{}}')",
+}
+
+
+@pytest.mark.parametrize("name", PLANNERS)
+def test_an_index_expression_added_after_the_proof_leaves_nothing(cluster: Cluster, database: str, name: str) -> None:
+    with cluster.connect(database) as owner:
+        owner.execute(EVIL)
+        owner.execute("create index on target ((a + evil(1)))")
+        owner.execute("delete from trace")
+    with cluster.connect(database) as session:
+        session.execute(PLANNERS[name])
+        # It did run: the sandbox held, not the planner's laziness.
+        assert session.execute("select count(*) > 0 from pg_locks where objid = 4711").fetchone() == (True,)
+        assert session.execute("select count(*) from trace").fetchone() == (0,)
+        assert session.execute("select count(*) from pg_class where relname = 'bait'").fetchone() == (0,)
+        # and the session can write again
+        session.execute("insert into trace values ('afterwards')")
+
+
+def test_the_same_without_the_sandbox_does_harm(cluster: Cluster, database: str) -> None:
+    """The attack works on a plain EXPLAIN, so the tests above can fail."""
+    with cluster.connect(database) as session:
+        session.execute(EVIL)
+        session.execute("create index on target ((a + evil(1)))")
+        session.execute("delete from trace")
+    with cluster.connect(database) as session:
+        session.execute("explain select a from target where a = 1")
+        assert session.execute("select count(*) from trace").fetchone() != (0,)
