@@ -7,7 +7,8 @@ create table architect.snapshot (
   left_out integer not null default 0,
   left_out_ms double precision not null default 0,
   evicted bigint,
-  source text not null
+  source text not null,
+  analysed_at timestamptz
 );
 comment on table architect.snapshot is 'A look at the cumulative statistics of the statements of one database.';
 comment on column architect.snapshot.snapshot_id is 'Number of the snapshot.';
@@ -19,6 +20,7 @@ comment on column architect.snapshot.left_out is 'Statements beyond the setting 
 comment on column architect.snapshot.left_out_ms is 'Their total execution time in milliseconds.';
 comment on column architect.snapshot.evicted is 'How often pg_stat_statements has thrown out its least executed statements since the reset; above 0 the picture has gaps.';
 comment on column architect.snapshot.source is 'The extension that the numbers come from, with its version.';
+comment on column architect.snapshot.analysed_at is 'When the rules last looked at it; NULL if it was only taken.';
 create index snapshot_latest on architect.snapshot (deployment_id, snapshot_id);
 
 create table architect.statement (

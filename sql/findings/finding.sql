@@ -3,6 +3,7 @@ select f.finding_id, f.snapshot_id, f.severity, f.rule, f.title, f.share as shar
        f.statement_id, s.text as statement, f.relation_oid, f.evidence, f.found_at
   from architect.finding as f
   left join architect.statement as s using (statement_id)
- where f.snapshot_id = (select max(l.snapshot_id) from architect.finding as l where l.deployment_id = f.deployment_id)
+ where f.snapshot_id = (select max(l.snapshot_id) from architect.snapshot as l
+                         where l.deployment_id = f.deployment_id and l.analysed_at is not null)
  order by array_position(array['high', 'medium', 'low'], f.severity), f.share desc nulls last, f.finding_id;
 comment on view architect.findings is 'What the latest analysed snapshot shows to be wrong, worst first.';

@@ -175,6 +175,23 @@ def test_findings_are_stored_and_shown(app: psycopg.Connection[Any], owner: Psyc
     assert rows[0][3] == "select amount from public.orders where customer_id = $1"
 
 
+def test_findings_are_for_those_who_may_see_the_statement(
+    app: psycopg.Connection[Any], owner: PsycopgDatabase, cluster: Cluster, database: str
+) -> None:
+    repeat(app, "select amount from public.orders where customer_id = {n}")
+    seen, _ = advise(owner)
+    assert rules.store(owner, seen, rules.find(owner, seen, load(owner)))
+    with cluster.connect(database) as connection:
+        connection.execute("set role architect_viewer")
+        assert connection.execute("select * from architect.findings").fetchall() == []
+    # A later snapshot that nobody has analysed does not hide them; one without findings does.
+    later = statements.take_snapshot(owner)
+    count = "select count(*) from architect.findings"
+    assert app.execute(count).fetchone() != (0,)
+    rules.store(owner, examination.Examination(later, (), (), {}), [])
+    assert app.execute(count).fetchone() == (0,)
+
+
 def test_hypothetical_indexes_of_the_session_stay(
     app: psycopg.Connection[Any], cluster: Cluster, database: str
 ) -> None:

@@ -23,6 +23,10 @@ def find(_db: Database, examination: Examination, settings: Mapping[str, float])
 
 def store(db: Database, examination: Examination, findings: Sequence[Finding]) -> list[int]:
     """Keep the findings of a snapshot, in place of those that it had; returns their numbers in order."""
+    db.query(
+        "update architect.snapshot set analysed_at = clock_timestamp() where snapshot_id = $1::bigint",
+        examination.snapshot_id,
+    )
     db.query("delete from architect.finding where snapshot_id = $1::bigint", examination.snapshot_id)
     rows = db.query(
         """

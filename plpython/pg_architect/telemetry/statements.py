@@ -69,7 +69,7 @@ def take_snapshot(db: Database) -> int:
     settings = load(db)
     source = _source(db)
     rows = _read(db, source)
-    kept, left_out = _without_ours(rows, int(settings["max_statements"]))
+    kept, left_out = _without_ours(db, rows, int(settings["max_statements"]))
     snapshot_id = _insert_snapshot(db, source, len(kept), left_out)
     _store_statements(db, kept)
     _store_statistics(db, snapshot_id, kept)
@@ -180,11 +180,12 @@ def _read(db: Database, source: _Source) -> list[Row]:
         raise ArchitectError(errors.OBJECT_NOT_IN_PREREQUISITE_STATE, exc.message, hint=hint) from exc
 
 
-def _without_ours(rows: Sequence[Row], limit: int) -> tuple[list[Row], list[Row]]:
+def _without_ours(db: Database, rows: Sequence[Row], limit: int) -> tuple[list[Row], list[Row]]:
     """The statements to keep, classified, and those beyond the limit; statements on schema architect are dropped."""
     kept: list[Row] = []
     left_out: list[Row] = []
-    for row in rows:
+    for number, row in enumerate(rows):
+        _let_cancel(db, number)
         if len(kept) == limit:
             left_out.append(row)
             continue
@@ -195,6 +196,12 @@ def _without_ours(rows: Sequence[Row], limit: int) -> tuple[list[Row], list[Row]
             row |= {"kind": sort.kind, "fingerprint": sort.fingerprint, "text": sort.text, "reason": sort.reason}
         kept.append(row)
     return kept, left_out
+
+
+def _let_cancel(db: Database, number: int) -> None:
+    """Parsing and proving take some milliseconds each, and a cancel is only seen when a query runs."""
+    if number % 20 == 19:
+        db.query("select 1")
 
 
 def _insert_snapshot(db: Database, source: _Source, count: int, left_out: Sequence[Row]) -> int:
@@ -289,7 +296,8 @@ def _examine_new(db: Database, snapshot_id: int, limit: int) -> None:
     )
     prover = classify.Prover(db)
     results = []
-    for row in rows:
+    for number, row in enumerate(rows):
+        _let_cancel(db, number)
         proof = prover.prove(row["text"], row["role"])
         results.append(
             {
