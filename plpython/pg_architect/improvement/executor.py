@@ -49,6 +49,8 @@ class Loopback:
         not wait for the holder's own snapshot. On a cancel, or past ``deadline`` (time.monotonic), the statement is
         canceled. Raises StatementError, or ArchitectError 57014 past the deadline.
         """
+        import psycopg
+
         try:
             # The extended protocol takes exactly one statement.
             self._pgconn.send_query_params(sql.encode(), [None if p is None else p.encode() for p in params])
@@ -56,6 +58,8 @@ class Loopback:
                 self._wait(deadline)
                 self._pgconn.consume_input()
             return self._result()
+        except psycopg.Error as exc:
+            raise self._ended(str(exc)) from exc
         except BaseException:
             self._cancel()
             raise
@@ -88,9 +92,18 @@ class Loopback:
                     rows.append({n: None if v is None else v.decode() for n, v in zip(names, values, strict=True)})
             elif result.status != pq.ExecStatus.COMMAND_OK:
                 failure = _failure(result)
+        if self._pgconn.status != pq.ConnStatus.OK:
+            raise self._ended(failure.message if failure else "the connection was lost")
         if failure is not None:
             raise failure
         return rows
+
+    def _ended(self, why: str) -> ArchitectError:
+        return ArchitectError(
+            OBJECT_NOT_IN_PREREQUISITE_STATE,
+            f"the executor's session ended: {why.strip()}",
+            hint="Nothing is lost: call the procedure again, it goes on from here.",
+        )
 
     def _cancel(self) -> None:
         # The connection may be the very thing that failed; nothing more can be done for it then.

@@ -10,16 +10,14 @@ from pg_architect.telemetry import examination, statements
 WRITES = ("insert", "update", "delete", "merge")
 # Parameter sets are the unit of the measurement; 20 give a t-based interval that is close to the normal one.
 SETS = 20
+# An older workload says little about today's.
+RECENT_DAYS = 7
 
 
 def read_side(db: Database, relation_oid: int) -> dict[str, Any]:
     """Every captured SELECT that touches the table, with typical parameter sets or why it cannot be replayed."""
-    snapshot_id = statements.take_snapshot(db)
-    touching = [
-        one
-        for one in statements.captured(db, snapshot_id)
-        if relation_oid in one.relation_oids and one.kind == "select"
-    ]
+    statements.take_snapshot(db)
+    snapshot_id, touching = _touching(db, relation_oid, ("select",))
     replays = []
     for one in touching:
         ready = examination.parameter_sets(db, one, SETS)
@@ -34,6 +32,8 @@ def read_side(db: Database, relation_oid: int) -> dict[str, Any]:
                 "reason": ready.reason,
             }
         )
+    if snapshot_id is None:
+        return {"statements": [], "calls_seconds": 1.0}
     seconds = db.query(
         """select extract(epoch from taken_at - coalesce(statistics_reset_at, pg_postmaster_start_time()))::float8
                     as seconds
@@ -45,12 +45,33 @@ def read_side(db: Database, relation_oid: int) -> dict[str, Any]:
 
 def write_side(db: Database, relation_oid: int) -> dict[str, Any]:
     """Query ids of the captured statements that write to the table."""
-    snapshot_id = statements.latest_snapshot(db)
-    if snapshot_id is None:
-        snapshot_id = statements.take_snapshot(db)
-    writers = [
-        one.query_id
-        for one in statements.captured(db, snapshot_id)
-        if relation_oid in one.relation_oids and one.kind in WRITES
+    if statements.latest_snapshot(db) is None:
+        statements.take_snapshot(db)
+    _, writers = _touching(db, relation_oid, WRITES)
+    return {"relation_oid": relation_oid, "writers": [one.query_id for one in writers]}
+
+
+def _touching(
+    db: Database, relation_oid: int, kinds: tuple[str, ...]
+) -> tuple[int | None, list[statements.CapturedStatement]]:
+    """The captured statements of these kinds that touch the table, from the newest snapshot that has any.
+
+    A crash and a reset empty pg_stat_statements; the workload is still the one of the snapshots before.
+    """
+    newest = db.query(
+        """select max(n.snapshot_id) as id
+             from architect.statement_statistics as n
+             join architect.snapshot as x using (snapshot_id)
+             join architect.statement as s using (statement_id)
+            where x.deployment_id = architect._this_deployment()
+              and x.taken_at > clock_timestamp() - make_interval(days => $3::integer)
+              and s.kind = any ($2) and s.relation_oids @> array[$1::oid]""",
+        relation_oid,
+        kinds,
+        RECENT_DAYS,
+    )[0]["id"]
+    if newest is None:
+        return None, []
+    return newest, [
+        one for one in statements.captured(db, newest) if relation_oid in one.relation_oids and one.kind in kinds
     ]
-    return {"relation_oid": relation_oid, "writers": writers}
