@@ -128,6 +128,16 @@ def test_interpolation(low: str, high: str, type_name: str, expected: str | None
     assert distribution.interpolate(low, high, 0.5, type_name) == expected
 
 
+def test_common_values_have_their_place_in_the_quantiles() -> None:
+    # 90 % are 0, a twentieth lies below and a twentieth above
+    balance = column("b", bounds=tuple(str(i) for i in range(-50, 51)), common=("0",), frequencies=(0.9,))
+    assert [distribution.quantile(balance, q) for q in (0.0, 0.025, 0.5, 0.94, 0.975, 1.0)] == [
+        "-50", "-25", "0", "0", "25", "50",
+    ]  # fmt: skip
+    days = ("2025-01-01", "2025-01-02", "infinity")
+    assert distribution.quantile(column("d", "date", category="D", bounds=days), 0.25) == "2025-01-01"
+
+
 @given(st.floats(0, 1), st.floats(0, 1))
 def test_quantiles_are_monotonic(one: float, other: float) -> None:
     low, high = sorted((one, other))

@@ -18,7 +18,7 @@ OID = 20000
 def column(name: str, type_name: str = "bigint", **details: Any) -> Column:
     """A column; by default a unique bigint with a histogram from 0 to 100 and statistics."""
     values: dict[str, Any] = {
-        "name": name, "number": 1, "type": type_name, "category": "N", "is_indexable": True, "has_c_collation": True,
+        "name": name, "number": 1, "type": type_name, "category": "N", "is_indexable": True,
         "length": 8, "alignment": "d", "is_not_null": True, "has_statistics": True, "null_frac": 0.0,
         "n_distinct": -1.0, "correlation": 0.0, "width": 8, "common": (), "frequencies": (),
         "bounds": tuple(str(i) for i in range(101)),
@@ -36,8 +36,8 @@ def skewed(name: str, values: Mapping[str, float], type_name: str = "text", **de
 def index(name: str, *columns: str, **details: Any) -> Index:
     keys = tuple(IndexKey(c, True, True, False, False) for c in columns)
     values: dict[str, Any] = {
-        "oid": 1, "name": name, "method": "btree", "keys": keys, "included": (), "is_partial": False, "is_unique": False,
-        "is_valid": True,
+        "oid": 1, "name": name, "method": "btree", "keys": keys, "included": (), "is_partial": False,
+        "is_unique": False, "is_valid": True,
     }  # fmt: skip
     return Index(**(values | details))
 

@@ -9,6 +9,7 @@ from pg_architect.telemetry.examination import Examination, Examined
 from pg_architect.telemetry.tables import Table
 
 RULE = "slow_statement"
+MATTERS_ROWS = 1000  # reading fewer is as quick as descending an index
 
 
 def find(seen: Examination, _settings: Mapping[str, float]) -> Iterator[Finding]:
@@ -53,8 +54,9 @@ def _scans(item: Examined, tables: Mapping[int, Table]) -> list[tuple[Table, flo
     for oid in item.relation_oids:
         table = tables.get(oid)
         node = item.plans[0].sequential(table.schema_name, table.name) if table else None
-        if table is not None and node is not None and table.rows and node.has_filter:
-            found.append((table, table.rows * (node.loops or 1.0)))
+        read = table.rows * (node.loops or 1.0) if table and node and node.has_filter and table.rows else 0.0
+        if table is not None and read >= MATTERS_ROWS:
+            found.append((table, read))
     return sorted(found, key=lambda pair: -pair[1])
 
 
@@ -82,7 +84,7 @@ def _detail(item: Examined, scans: list[tuple[Table, float]], unindexed: list[st
     if scans and unindexed:
         parts.append(f"No index begins with {', '.join(unindexed)}.")
     if item.plans and not scans:
-        parts.append("Its plan filters no table by scanning it from end to end.")
+        parts.append(f"Its plan filters no table of {MATTERS_ROWS:,} rows or more by scanning it from end to end.")
     return " ".join(parts)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,36 +37,50 @@ def options(column: Column, rows: float) -> list[Option]:
 
 
 def quantile(column: Column, q: float) -> str:
-    """The value below which a fraction ``q`` of the column lies; between histogram bounds by interpolation."""
+    """The value below which a fraction ``q`` of the column's values lies; between histogram bounds by interpolation."""
+    steps = _steps(column)
+    if not steps:
+        return column.bounds[0] if column.bounds else _placeholder(column.type)
+    wanted = min(max(q, 0.0), 1.0) * sum(step.mass for step in steps)
+    for step in steps:
+        if wanted <= step.mass:
+            break
+        wanted -= step.mass
+    if step.low == step.high:
+        return step.high
+    fraction = min(wanted / step.mass, 1.0) if step.mass else 1.0
+    between = interpolate(step.low, step.high, fraction, column.type)
+    return (step.low if fraction < 0.5 else step.high) if between is None else between
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A part of a column in its order: one common value, or the values between two bounds of the histogram."""
+
+    low: str
+    high: str
+    mass: float
+
+
+def _steps(column: Column) -> list[_Step]:
     bounds = column.bounds
-    if not bounds:
-        return _common_quantile(column, q)
-    if len(bounds) == 1:
-        return bounds[0]
-    position = min(max(q, 0.0), 1.0) * (len(bounds) - 1)
-    low = min(int(position), len(bounds) - 2)
-    between = interpolate(bounds[low], bounds[low + 1], position - low, column.type)
-    return bounds[min(round(position), len(bounds) - 1)] if between is None else between
-
-
-def _common_quantile(column: Column, q: float) -> str:
-    if not column.common:
-        return _placeholder(column.type)
-    pairs = sorted(
-        zip(column.common, column.frequencies, strict=False), key=lambda pair: _sort_key(pair[0], column.type)
-    )
-    total = sum(column.frequencies) or 1.0
-    seen = 0.0
-    for value, frequency in pairs:
-        seen += frequency / total
-        if seen >= q:
-            return value
-    return pairs[-1][0]
+    common = [_Step(v, v, f) for v, f in zip(column.common, column.frequencies, strict=False)]
+    rest = max(1 - column.null_frac - sum(column.frequencies), 0.0) / max(len(bounds) - 1, 1)
+    between = [_Step(low, high, rest) for low, high in itertools.pairwise(bounds)]
+    try:
+        return sorted([*common, *between], key=lambda step: _sort_key(step.high, column.type))
+    except ValueError:
+        return between or common  # an order that only the server knows
 
 
 def _sort_key(value: str, type_name: str) -> tuple[float, str]:
-    if base(type_name) in _NUMBERS:
+    name = base(type_name)
+    if name in _NUMBERS:
         return (float(value), "")
+    if name in _MOMENTS and (found := moment(value)) is not None:
+        return (found.timestamp(), "")
+    if name in _MOMENTS:
+        raise ValueError(value)
     return (0.0, value)
 
 

@@ -17,7 +17,6 @@ class Column:
     type: str
     category: str  # pg_type.typcategory of the base type: N, S, D, B, E, …
     is_indexable: bool  # a built-in type with a default B-tree operator class
-    has_c_collation: bool
     length: int  # pg_type.typlen: -1 for variable length
     alignment: str
     is_not_null: bool
@@ -131,9 +130,6 @@ select a.attrelid as relation, a.attname as name, a.attnum as number, a.attnotnu
                                 case when b.typtype = 'r' then 'pg_catalog.anyrange'::regtype end,
                                 case when b.oid = 'pg_catalog.varchar'::regtype then 'pg_catalog.text'::regtype end)
        ) as is_indexable,
-       coalesce(l.collcollate = 'C'
-                or l.collprovider = 'd' and (select datcollate in ('C', 'POSIX') from pg_catalog.pg_database
-                                              where datname = current_database()), false) as has_c_collation,
        s.type, s.null_frac, s.n_distinct, s.correlation, s.avg_width, s.most_common_vals, s.most_common_freqs,
        s.histogram_bounds
   from unnest($1::oid[]) as r (oid)
@@ -141,7 +137,6 @@ select a.attrelid as relation, a.attname as name, a.attnum as number, a.attnotnu
   join pg_catalog.pg_attribute as a on a.attrelid = r.oid and a.attname = s.column_name
   join pg_catalog.pg_type as t on t.oid = a.atttypid
   join pg_catalog.pg_type as b on b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
-  left join pg_catalog.pg_collation as l on l.oid = a.attcollation
  order by a.attrelid, a.attnum
 """
 
@@ -211,7 +206,6 @@ def _column(row: Row) -> Column:
         type=row["type"],
         category=row["category"],
         is_indexable=bool(row["is_indexable"]),
-        has_c_collation=bool(row["has_c_collation"]),
         length=int(row["length"]),
         alignment=row["alignment"],
         is_not_null=bool(row["is_not_null"]),
