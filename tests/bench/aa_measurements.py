@@ -152,7 +152,7 @@ def run(
 ) -> Decision:
     before, after = sides
     return measure.measure(
-        db, number, oid(owner, index), oid(owner, "orders"), statements, before, after, SETTINGS, calls_seconds=60.0
+        db, number, oid(owner, index), oid(owner, "orders"), statements, before, after, {}, SETTINGS, calls_seconds=60.0
     )
 
 

@@ -49,7 +49,7 @@ def go(db):
     made = measure.measure(db, 1, r["index"], r["table"],
         [ReplayStatement(s["id"], s["text"], tuple(s["types"]), tuple(map(tuple, s["sets"])), s["calls"], s["ms"],
                          s.get("reason")) for s in r["statements"]],
-        *(writes.from_json(r[side]) if r.get(side) else None for side in ("before", "after")), settings, 100.0)
+        *(writes.from_json(r[side]) if r.get(side) else None for side in ("before", "after")), {}, settings, 100.0)
     return {name: getattr(made, name) for name in ("verdict", "keep", "performance_delta", "interval", "success_score",
             "minimum_detectable_effect", "explanation", "measurement_id", "worse")}
 return [json.dumps(call(plpy, go, (), commits=True))]

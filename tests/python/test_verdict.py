@@ -65,7 +65,7 @@ def decide(
     generator = random.Random(5)
     return verdict.decide(
         [effects.read_effect(one, 100.0, RESAMPLES, generator) for one in reads],
-        effects.write_effects(*writing, RESAMPLES, generator),
+        effects.write_effects(*writing, {}, RESAMPLES, generator),
         verdict.Bounds(),
     )
 

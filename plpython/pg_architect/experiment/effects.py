@@ -51,6 +51,7 @@ class WriteEffect:
     """Effect on a writing statement: its change, its bootstrap draws of the log time ratio."""
 
     change: WriteChange
+    label: str  # what people call it: update of public.orders
     draws: tuple[float, ...] = ()
 
     @property
@@ -95,22 +96,33 @@ def read_effect(
 
 
 def write_effects(
-    before: Sequence[Window], after: Sequence[Window], resamples: int, generator: random.Random
+    before: Sequence[Window],
+    after: Sequence[Window],
+    labels: Mapping[int, str],
+    resamples: int,
+    generator: random.Random,
 ) -> list[WriteEffect]:
-    """The effects on the statements that write to the table."""
-    return [_write_effect(change, before, after, resamples, generator) for change in compare(before, after)]
+    """The effects on the statements that write to the table; ``labels`` names them by query id."""
+    return [
+        WriteEffect(
+            change,
+            labels.get(change.query_id, f"write {change.query_id}"),
+            _write_draws(change, before, after, resamples, generator),
+        )
+        for change in compare(before, after)
+    ]
 
 
-def _write_effect(
+def _write_draws(
     change: WriteChange, before: Sequence[Window], after: Sequence[Window], resamples: int, generator: random.Random
-) -> WriteEffect:
+) -> tuple[float, ...]:
     if change.time is None:
-        return WriteEffect(change)
+        return ()
     first, second = (
         [(float(c.calls), c.exec_ms) for w in side if (c := w.counters.get(change.query_id)) and c.calls > 0]
         for side in (before, after)
     )
-    return WriteEffect(change, tuple(statistics.bootstrap_rates(first, second, change.time, resamples, generator)))
+    return tuple(statistics.bootstrap_rates(first, second, change.time, resamples, generator))
 
 
 def _units(runs: Sequence[Run], metric: str, by_set: bool) -> tuple[list[float], list[float]]:

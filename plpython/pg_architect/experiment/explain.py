@@ -75,7 +75,7 @@ def _read(one: StatementEffect, share: float) -> str:
 
 def _write(one: WriteEffect, worse: bool) -> str:
     change = one.change
-    told = f"write {change.query_id}: time per call {ratio(change.time)}" if change.time else ""
+    told = f"{one.label}: time per call {ratio(change.time)}" if change.time else ""
     for name, marked in (("WAL", change.wal_bytes), ("buffers", change.buffers)):
         if marked:
             told += f", {name} per call {_change(marked.value)}"
@@ -91,7 +91,11 @@ def _not_measured(statements: Sequence[StatementEffect], writes: Sequence[WriteE
         names = ", ".join(str(one.statement_id) for one in ones[:NAMED]) + (", …" if len(ones) > NAMED else "")
         of_time = 100 * sum(share[one.statement_id] for one in ones)
         told.append(f"not measured: statement {names} ({of_time:.0f} % of the touched time): {reason}")
-    told += [f"write {one.change.query_id} {one.change.reason}" for one in writes if one.change.reason]
+    for reason, silent in groupby(
+        sorted((one for one in writes if one.change.reason), key=lambda one: one.change.reason or ""),
+        key=lambda one: one.change.reason,
+    ):
+        told.append(f"{', '.join(one.label for one in silent)}: {reason}")
     return told
 
 

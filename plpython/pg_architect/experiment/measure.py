@@ -21,10 +21,12 @@ def measure(
     statements: Sequence[replay.ReplayStatement],
     writes_before: writes.WriteSamples | None,
     writes_after: writes.WriteSamples | None,
+    labels: Mapping[int, str],
     settings: Mapping[str, Any],
     calls_seconds: float,
 ) -> verdict.Decision:
-    """Replay, decide and record; the record is committed. ``calls_seconds``: how long the ``calls`` took to add up.
+    """Replay, decide and record; the record is committed. ``calls_seconds``: how long the ``calls`` took to add up;
+    ``labels``: what people call the writes, by query id.
 
     ``db`` is a session of architect_executor inside a procedure that may commit, with nothing uncommitted.
     """
@@ -41,6 +43,7 @@ def measure(
     observed = effects.write_effects(
         writes_before.windows if writes_before else (),
         writes_after.windows if writes_after else (),
+        labels,
         resamples,
         generator,
     )

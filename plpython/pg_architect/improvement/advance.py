@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 from pg_architect.core.db import Database
 from pg_architect.core.settings import load
@@ -65,18 +64,24 @@ def _go_on(db: Database, proposal_id: int, failure: str | None) -> Action:
         db.commit()
 
 
-def _windows(settings: Mapping[str, float]) -> dict[str, Any]:
-    return {"windows": int(settings["measurement_windows"]), "seconds_each": settings["measurement_window_seconds"]}
+def _observe_writes(db: Database, action: Action, settings: Mapping[str, float]) -> writes.WriteSamples:
+    return writes.collect(
+        db,
+        action["relation_oid"],
+        [one["query_id"] for one in action["writers"]],
+        windows=int(settings["measurement_windows"]),
+        seconds_each=settings["measurement_window_seconds"],
+    )
 
 
 def _observe_baseline(db: Database, proposal_id: int, action: Action) -> None:
-    seen = writes.collect(db, action["relation_oid"], action["writers"], **_windows(load(db)))
+    seen = _observe_writes(db, action, load(db))
     db.query("select architect._record_baseline($1, $2::jsonb)", proposal_id, writes.to_json(seen))
 
 
 def _measure(db: Database, proposal_id: int, action: Action) -> None:
     settings = load(db)
-    after = writes.collect(db, action["relation_oid"], action["writers"], **_windows(settings))
+    after = _observe_writes(db, action, settings)
     decision = measure.measure(
         db,
         proposal_id,
@@ -96,6 +101,7 @@ def _measure(db: Database, proposal_id: int, action: Action) -> None:
         ],
         writes.from_json(action["baseline"]),
         after,
+        {one["query_id"]: one["label"] for one in action["writers"]},
         settings,
         action["calls_seconds"],
     )

@@ -44,11 +44,18 @@ def read_side(db: Database, relation_oid: int) -> dict[str, Any]:
 
 
 def write_side(db: Database, relation_oid: int) -> dict[str, Any]:
-    """Query ids of the captured statements that write to the table."""
+    """The captured statements that write to the table: query id, and what people call each."""
     if statements.latest_snapshot(db) is None:
         statements.take_snapshot(db)
     _, writers = _touching(db, relation_oid, WRITES)
-    return {"relation_oid": relation_oid, "writers": [one.query_id for one in writers]}
+    return {"relation_oid": relation_oid, "writers": [_labelled(one) for one in writers]}
+
+
+def _labelled(one: statements.CapturedStatement) -> dict[str, Any]:
+    return {
+        "query_id": one.query_id,
+        "label": f"{one.kind} of {', '.join(one.relations)} (statement {one.statement_id})",
+    }
 
 
 def _touching(
