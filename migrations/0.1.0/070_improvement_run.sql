@@ -114,7 +114,7 @@ comment on column architect.proposal.hypothesis is 'What is expected to become b
 comment on column architect.proposal.why is 'The facts in plain words.';
 comment on column architect.proposal.apply_sql is 'The statement that is run, deparsed from the judged tree.';
 comment on column architect.proposal.revert_sql is 'The statement that undoes it.';
-comment on column architect.proposal.definition is 'apply_sql without the name of the index: the same change under another name is the same change.';
+comment on column architect.proposal.definition is 'What apply_sql makes, without the name of the index: the same change under another name is the same change.';
 comment on column architect.proposal.target_file is 'Migration file in git, when one is configured.';
 comment on column architect.proposal.risk_level is 'low, medium or high, with reasons in gate_reasons.';
 comment on column architect.proposal.impact is 'Predicted share of database time saved: high from 10 %, medium from 2 %; unknown without a prediction.';

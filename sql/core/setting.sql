@@ -20,7 +20,7 @@ as $$
      'a smaller predicted saving is within the planner''s own error'),
     ('rare_value_fraction', '0.05', 'of rows', 0, 0.5,
      'a value rarer than this gets a partial index: the planner prefers an index scan below about this fraction'),
-    ('build_rows_per_second', '500000', 'rows/s', 1000, 1e9,
+    ('build_rows_per_second', '2000000', 'rows/s', 1000, 1e9,
      'assumed speed of sorting and writing a B-tree of integers with one worker; shown as an assumption'),
     ('retry_after', '30', 'days', 0, 3650,
      'what was rejected, reverted or failed is not proposed again before: a month changes most workloads'),

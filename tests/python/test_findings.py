@@ -30,10 +30,21 @@ def test_a_scan_is_told_with_its_numbers() -> None:
 
 def test_a_cheap_plan_that_is_called_often_is_low() -> None:
     node = PlanNode("Index Scan", "public", "orders", "orders_pkey", 1.0, 1.0, False)
-    item = examined("select id from public.orders where id = $1", ORDERS, [("1",)], Plan(8.0, 1.0, (node,)))
+    plan = Plan(8.0, 1.0, (node,))
+    item = examined("select id from public.orders where id = $1", ORDERS, [("1",)], plan, blocks_per_call=4.0)
     (found,) = slow_statement.find(seen_of(item), {})
     assert found.severity == "low"
     assert "fewer calls" in found.remedy
+
+
+def test_an_index_that_throws_away_most_of_what_it_finds_is_not_low() -> None:
+    node = PlanNode("Index Scan", "public", "orders", "orders_pkey", 1.0, 1.0, True)
+    text = "select id from public.orders where customer_id = $1 order by id limit 1"
+    item = examined(text, ORDERS, [("1",)], Plan(8.0, 1.0, (node,)), blocks_per_call=8_000.0)
+    (found,) = slow_statement.find(seen_of(item), {})
+    assert found.severity == "high"
+    assert "throws away" in found.detail
+    assert "An index may help" in found.remedy
 
 
 def test_unsupported_tables_are_said() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pg_architect.advisor.candidates import Candidate
 from pg_architect.advisor.size import BuildEstimate
 from pg_architect.core.errors import ArchitectError
+from pg_architect.findings.finding import percent
 from pg_architect.telemetry import classify
 from pg_architect.telemetry.examination import Examination, Examined
 from pg_architect.telemetry.plans import Plan
@@ -51,10 +52,6 @@ def count(number: float) -> str:
     if number >= 10 or number == int(number):
         return f"{number:,.0f}"
     return f"{number:.1f}" if number >= 0.1 else f"{number:.2g}"
-
-
-def percent(share: float) -> str:
-    return f"{100 * share:.1f} %" if share < 0.1 else f"{100 * share:.0f} %"
 
 
 def duration(ms: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pg_architect.advisor import candidates, describe, naming, size, what_if
@@ -10,6 +10,7 @@ from pg_architect.advisor.candidates import Candidate
 from pg_architect.advisor.describe import HelpedStatement, WriteCost
 from pg_architect.advisor.what_if import Question, WhatIf
 from pg_architect.core.db import Database
+from pg_architect.safety.index_statement import definition
 from pg_architect.telemetry.examination import Examination, Examined, examine
 from pg_architect.telemetry.tables import Table
 
@@ -63,10 +64,18 @@ def recommend(
     max_changes: int,
     settings: Mapping[str, float],
     examination: Examination | None = None,
+    excluded: Collection[str] = (),
 ) -> list[IndexRecommendation]:
-    """The best indexes for the workload of a snapshot, best first; each judged with those before it in place."""
+    """The best indexes for the workload of a snapshot, best first; each judged with those before it in place.
+
+    ``excluded``: definitions (``index_statement.definition``) that must not be proposed.
+    """
     seen = examination or examine(db, snapshot_id, settings)
-    pool = candidates.generate(seen.examined, seen.tables, settings["rare_value_fraction"])
+    pool = [
+        one
+        for one in candidates.generate(seen.examined, seen.tables, settings["rare_value_fraction"])
+        if definition(naming.create_statement(one, seen.tables[one.relation_oid])) not in excluded
+    ]
     if not pool or max_changes < 1:
         return []
     lack = what_if.missing(db)

@@ -6,9 +6,13 @@ from collections.abc import Iterator, Mapping
 
 from pg_architect.findings.finding import Finding, percent, severity
 from pg_architect.telemetry.examination import Examination, Examined
+from pg_architect.telemetry.statements import CapturedStatement
 from pg_architect.telemetry.tables import Table
 
 RULE = "slow_statement"
+# An index hands a row over for a handful of blocks. Who touches this many in all, and this many for each row, searches.
+MANY_BLOCKS = 100
+MANY_BLOCKS_A_ROW = 20
 MATTERS_ROWS = 1000  # reading fewer is as quick as descending an index
 
 
@@ -21,7 +25,8 @@ def find(seen: Examination, _settings: Mapping[str, float]) -> Iterator[Finding]
         scans = _scans(item, seen.tables)
         unindexed = _unindexed(item, seen.tables)
         level = severity(one.share)
-        if not scans:
+        searches = bool(scans) or _searches(one)
+        if not searches:
             level = "low"  # costly because it is called often; every table is reached through an index
         names = ", ".join(one.relations) or "no table"
         yield Finding(
@@ -41,9 +46,15 @@ def find(seen: Examination, _settings: Mapping[str, float]) -> Iterator[Finding]
                 "blocks_per_call": one.blocks_per_call,
                 "rows_read": {t.qualified_name: rows for t, rows in scans},
                 "columns_without_index": unindexed,
+                "searches": searches,
             },
-            remedy=_remedy(scans, unindexed),
+            remedy=_remedy(scans, unindexed, searches),
         )
+
+
+def _searches(one: CapturedStatement) -> bool:
+    """Whether it touches far more blocks than the rows that it returns would need."""
+    return one.blocks_per_call >= max(MANY_BLOCKS, MANY_BLOCKS_A_ROW * one.rows_per_call)
 
 
 def _scans(item: Examined, tables: Mapping[int, Table]) -> list[tuple[Table, float]]:
@@ -81,19 +92,21 @@ def _detail(item: Examined, scans: list[tuple[Table, float]], unindexed: list[st
             f"It scans {table.qualified_name} from end to end: about {rows:,.0f} rows read for "
             f"{one.rows_per_call:,.1f} {'returned' if one.kind == 'select' else 'written'}."
         )
-    if scans and unindexed:
+    if unindexed and (scans or _searches(one)):
         parts.append(f"No index begins with {', '.join(unindexed)}.")
-    if item.plans and not scans:
+    if item.plans and not scans and _searches(one):
+        parts.append("Its plan walks through an index and throws away most of what it finds.")
+    elif item.plans and not scans:
         parts.append(f"Its plan filters no table of {MATTERS_ROWS:,} rows or more by scanning it from end to end.")
     return " ".join(parts)
 
 
-def _remedy(scans: list[tuple[Table, float]], unindexed: list[str]) -> str:
+def _remedy(scans: list[tuple[Table, float]], unindexed: list[str], searches: bool) -> str:
     blocked = [t for t, _ in scans if t.unsupported]
     if blocked:
         return f"{blocked[0].qualified_name}: {blocked[0].unsupported}."
-    if scans and unindexed:
+    if searches and unindexed:
         return "An index may help: see the proposals of the improvement cycle."
-    if scans:
+    if searches:
         return "Look at the statement: its conditions cannot use the indexes that are there."
     return "Nothing on the side of indexes; fewer calls would help."

@@ -20,8 +20,9 @@ from pg_architect.improvement import journal
 from pg_architect.improvement.contract import GeneratedChange
 from pg_architect.improvement.diagnose import Cause, diagnose
 from pg_architect.improvement.generators import GENERATORS
-from pg_architect.improvement.proposals import definition, insert_proposal, open_or_recent
+from pg_architect.improvement.proposals import insert_proposal, open_or_recent, since_kept
 from pg_architect.safety import gate
+from pg_architect.safety.index_statement import definition
 from pg_architect.telemetry import examination, statements
 
 Settings = Mapping[str, float]
@@ -57,7 +58,10 @@ def think(db: Database, run_id: int) -> dict[str, Any]:
 def analyze(db: Database, run: journal.Run, settings: Settings) -> Observed:
     """Take a snapshot (the statistics since their reset are interval zero), examine it, and find what is wrong."""
     snapshot_id = statements.take_snapshot(db)
-    seen = examination.examine(db, snapshot_id, settings)
+    since = since_kept(db)
+    seen = examination.examine(db, snapshot_id, settings, since)
+    if since:
+        run.say(db, "analyze", f"statements on {len(since)} table(s) are counted since the last change there was kept")
     findings = finding_rules.find(db, seen, settings)
     finding_rules.store(db, seen, findings)
     plannable = sum(1 for one in seen.examined if one.reason is None)
@@ -98,23 +102,17 @@ def generate(db: Database, run: journal.Run, observed: Observed, settings: Setti
             continue
         try:
             with db.subtransaction():
-                raw = generator(db, observed.seen, run.max_changes + len(known), settings)
+                raw = generator(db, observed.seen, run.max_changes, settings, known.keys())
                 changes += [GeneratedChange.from_json(name, one) for one in raw]
         except ArchitectError as exc:
             if not handled(exc):
                 raise
             run.say(db, "generate", f'generator "{name}" failed: {exc.message}', level="warning")
-    fresh = []
-    for change in changes:
-        if before := known.get(definition(change.apply_sql)):
-            run.say(
-                db,
-                "generate",
-                f"{change.title}: left out, proposal {before.proposal_id} is {before.state}{before.verdict_words}",
-            )
-        else:
-            fresh.append(change)
-    if not changes:
+    fresh = [change for change in changes if definition(change.apply_sql) not in known]
+    for before in known.values():
+        if before.state != "kept":
+            run.say(db, "generate", f"left out: {before.title}, which is {before.state}{before.verdict_words}")
+    if not fresh:
         for sentence in advisor.explain_nothing(observed.seen, [], settings):
             run.say(db, "generate", sentence)
     for change in fresh[: run.max_changes]:

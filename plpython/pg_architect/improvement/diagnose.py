@@ -26,11 +26,10 @@ def diagnose(findings: Sequence[Finding]) -> list[Cause]:
 
 
 def _cause(finding: Finding) -> Cause:
-    rows_read = finding.evidence["rows_read"]
-    columns = finding.evidence["columns_without_index"]
-    if rows_read and columns:
+    searches = finding.evidence["searches"]
+    if searches and finding.evidence["columns_without_index"]:
         cause = "missing_index"
-    elif rows_read:
+    elif searches:
         cause = "index_not_usable"
     else:
         cause = "call_frequency"

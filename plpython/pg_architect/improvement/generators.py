@@ -5,7 +5,7 @@ The cycle does not know which one spoke. A later generator (language model, patt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from pg_architect.advisor import recommend as advisor
@@ -13,12 +13,15 @@ from pg_architect.core.db import Database
 from pg_architect.telemetry.examination import Examination
 
 Settings = Mapping[str, float]
-Generator = Callable[[Database, Examination, int, Settings], list[dict[str, Any]]]
+# What was seen, how many changes at most, settings, and the definitions of changes that must not be proposed again.
+Generator = Callable[[Database, Examination, int, Settings, Collection[str]], list[dict[str, Any]]]
 
 
-def rules(db: Database, seen: Examination, most: int, settings: Settings) -> list[dict[str, Any]]:
+def rules(
+    db: Database, seen: Examination, most: int, settings: Settings, excluded: Collection[str]
+) -> list[dict[str, Any]]:
     """Indexes for the captured workload, by what-if planning; at most ``most`` changes, best first."""
-    recommendations = advisor.recommend(db, seen.snapshot_id, most, settings, examination=seen)
+    recommendations = advisor.recommend(db, seen.snapshot_id, most, settings, seen, excluded)
     return [_index_change(one) for one in recommendations]
 
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pg_architect.core.db import Database
 from pg_architect.core.errors import FEATURE_NOT_SUPPORTED, INVALID_PARAMETER_VALUE, ArchitectError
 from pg_architect.improvement.contract import GeneratedChange
-from pg_architect.safety import gate, parse
+from pg_architect.safety import gate
+from pg_architect.safety.index_statement import definition
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,7 @@ class Known:
     """A proposal for the same statement that is open, or came to its end lately."""
 
     proposal_id: int
+    title: str
     state: str
     verdict: str | None
 
@@ -27,7 +29,7 @@ class Known:
 def open_or_recent(db: Database, settings: Mapping[str, float]) -> dict[str, Known]:
     """By `definition`: what must not be proposed again now: it waits, works, or was undone or rejected lately."""
     rows = db.query(
-        """select distinct on (definition) definition, proposal_id, state, verdict from architect.proposal
+        """select distinct on (definition) definition, proposal_id, title, state, verdict from architect.proposal
             where deployment_id = architect._this_deployment()
               and (state in ('awaiting_approval', 'approved', 'deferred', 'deploying', 'deployed', 'verifying', 'retry',
                              'reverting', 'revert_failed', 'kept')
@@ -36,18 +38,20 @@ def open_or_recent(db: Database, settings: Mapping[str, float]) -> dict[str, Kno
             order by definition, proposal_id desc""",
         settings["retry_after"],
     )
-    return {row["definition"]: Known(row["proposal_id"], row["state"], row["verdict"]) for row in rows}
+    return {row["definition"]: Known(row["proposal_id"], row["title"], row["state"], row["verdict"]) for row in rows}
 
 
-def definition(statement: str) -> str:
-    """The statement without the name of its index; text that does not parse stands for itself."""
-    try:
-        tree = parse.parse_one(statement)
-    except ArchitectError:
-        return statement
-    if parse.kind_of(tree) == "IndexStmt":
-        tree.idxname = None
-    return parse.deparse(tree)
+def since_kept(db: Database) -> dict[int, int]:
+    """For each table with a kept change the snapshot from which its statements count, with their new cost."""
+    rows = db.query(
+        """select p.relation_oid::bigint as relation_oid, max(s.snapshot_id) as snapshot_id
+             from architect.proposal as p
+             cross join lateral (select min(x.snapshot_id) as snapshot_id from architect.snapshot as x
+                                  where x.deployment_id = p.deployment_id and x.taken_at >= p.deployed_at) as s
+            where p.deployment_id = architect._this_deployment() and p.state = 'kept' and s.snapshot_id is not null
+            group by p.relation_oid"""
+    )
+    return {row["relation_oid"]: row["snapshot_id"] for row in rows}
 
 
 def insert_proposal(

@@ -72,6 +72,18 @@ class DropIndex:
     name: str
 
 
+def definition(statement: str) -> str:
+    """What a CREATE INDEX makes: its text without the index's name and CONCURRENTLY. Other text stands for itself."""
+    try:
+        tree = parse.parse_one(statement)
+    except ArchitectError:
+        return statement
+    if kind_of(tree) == "IndexStmt":
+        tree.idxname = None
+        tree.concurrent = False
+    return parse.deparse(tree)
+
+
 def read_statement(tree: Tree) -> CreateIndex | DropIndex:
     """Read CREATE or DROP INDEX CONCURRENTLY; Refused for everything else."""
     if kind_of(tree) == "IndexStmt":

@@ -40,19 +40,21 @@ class Examination:
     tables: Mapping[int, Table]
 
 
-def examine(db: Database, snapshot_id: int, settings: Mapping[str, float]) -> Examination:
-    """Look closely at the statements above the share, the costliest first."""
-    everything = statements.captured(db, snapshot_id)
+def examine(
+    db: Database, snapshot_id: int, settings: Mapping[str, float], since: Mapping[int, int] | None = None
+) -> Examination:
+    """Look closely at the statements above the share, the costliest first; ``since`` as in ``captured``."""
+    everything = statements.captured(db, snapshot_id, since)
     limit = int(settings["max_analysed_statements"])
     chosen = [s for s in everything if s.share >= settings["min_share"]][:limit]
     proved = _prove(db, chosen)
     # Writes matter for the tables that are read, so every table of the workload's chosen part is loaded.
     oids = [r.oid for proof in proved for r in proof.relations]
     tables = load_tables(db, oids)
-    looked = [
-        _examined(db, one, proof, tables, int(settings["parameter_sets"]))
-        for one, proof in zip(chosen, proved, strict=True)
-    ]
+    looked = []
+    for one, proof in zip(chosen, proved, strict=True):
+        db.query("select 1")  # drawing parameters computes: a cancel is seen between two statements
+        looked.append(_examined(db, one, proof, tables, int(settings["parameter_sets"])))
     ready = [e for e in looked if e.text and e.reason is None]
     planned = plans.explain(db, [(e.captured.statement_id, e.text or "", e.sets) for e in ready])
     with_plans = []
@@ -99,6 +101,6 @@ def _examined(
     types, reason = plans.parameter_types(db, proof.text)
     if reason is not None:
         return replace(empty, uses=uses, reason=reason)
-    observed = parameters.Observed(captured.rows_per_call, parameters.utc_now())
+    observed = parameters.Observed(captured.rows_per_call, captured.blocks_per_call, parameters.utc_now())
     typical = parameters.typical_sets(uses, types, tables, observed, count, captured.statement_id)
     return replace(empty, uses=uses, types=types, sets=typical.sets, basis=typical.basis, reason=typical.reason)

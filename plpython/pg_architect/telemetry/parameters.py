@@ -17,6 +17,10 @@ from pg_architect.telemetry import distribution as values
 from pg_architect.telemetry import predicates as p
 from pg_architect.telemetry.tables import Column, Table
 
+# A list of ten thousand constants is a join in disguise: no typical set says anything about it.
+MAX_PARAMETERS = 500
+# A page of rows found within less of the table than this says nothing about how rare the rows are.
+MUCH_OF_THE_TABLE = 0.1
 LIKELY_FACTOR = 3.0  # a frequency within this factor of the observed one explains it: pg_stats is no better
 
 _GUESSES = {  # for constants that no table is asked about
@@ -43,9 +47,10 @@ class Typical:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What the statistics tell: rows per call, and the time at which relative conditions are counted from."""
+    """What the statistics tell: rows and blocks per call, and the time that relative conditions are counted from."""
 
     rows_per_call: float
+    blocks_per_call: float
     now: datetime
 
 
@@ -55,6 +60,8 @@ def typical_sets(
     """Up to ``count`` distinct sets; the same seed gives the same sets."""
     if not types:
         return Typical(((),), ())
+    if len(types) > MAX_PARAMETERS:
+        return Typical((), (), f"it has {len(types)} parameters: no set of values is typical of it")
     for number in range(1, len(types) + 1):
         if reason := _unexplained(number, types[number - 1], uses, tables):
             return Typical((), (), reason)
@@ -67,16 +74,22 @@ def typical_sets(
     return Typical(tuple(sets), tuple(drawing.basis.get(n, "") for n in range(1, len(types) + 1)))
 
 
-def evident_selectivity(uses: p.Uses, tables: Mapping[int, Table], rows_per_call: float) -> float | None:
-    """The fraction of its table that a call selects, where the rows returned tell it: one table, no aggregate."""
-    if len(uses.blocks) != 1 or uses.blocks[0].aggregated or uses.blocks[0].limited:
-        return None
-    if len(uses.blocks[0].instances) != 1:
+def evident_selectivity(uses: p.Uses, tables: Mapping[int, Table], observed: Observed) -> float | None:
+    """The fraction of its table that a call selects, where the statistics tell it: one table, no aggregate.
+
+    With a LIMIT the rows alone say nothing, but a page of them that took much of the table to find is of rare rows.
+    """
+    if len(uses.blocks) != 1 or uses.blocks[0].aggregated or len(uses.blocks[0].instances) != 1:
         return None
     table = tables.get(uses.blocks[0].instances[0][1])
     if table is None or not table.rows:
         return None
-    return min(max(rows_per_call, 0.1) / table.rows, 1.0)
+    looked_through = 1.0
+    if uses.blocks[0].limited:
+        looked_through = min(observed.blocks_per_call / max(table.pages, 1), 1.0)
+        if looked_through < MUCH_OF_THE_TABLE:
+            return None
+    return min(max(observed.rows_per_call, 0.1) / (table.rows * looked_through), 1.0)
 
 
 def _unexplained(number: int, type_name: str, uses: p.Uses, tables: Mapping[int, Table]) -> str | None:
@@ -114,7 +127,7 @@ class _Drawing:
         self.observed = observed
         self.rng = rng
         self.basis: dict[int, str] = {}
-        self.evidence = evident_selectivity(uses, tables, observed.rows_per_call)
+        self.evidence = evident_selectivity(uses, tables, observed)
         comparing = [u for u in uses.columns if u.parameter or u.arithmetic]
         self.equalities = [u for u in comparing if u.use in (p.EQUALITY, p.IN_LIST)]
         self.others = [u for u in comparing if u not in self.equalities]

@@ -6,7 +6,7 @@ The statistics since the last reset are interval zero, so that one look is enoug
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pg_architect.core import errors
@@ -85,21 +85,47 @@ def latest_snapshot(db: Database) -> int | None:
     return None if rows[0]["id"] is None else int(rows[0]["id"])
 
 
-def captured(db: Database, snapshot_id: int) -> list[CapturedStatement]:
-    """The statements of a snapshot, by total time."""
+def captured(db: Database, snapshot_id: int, since: Mapping[int, int] | None = None) -> list[CapturedStatement]:
+    """The statements of a snapshot, by total time.
+
+    ``since`` gives for some tables (by OID) an earlier snapshot: statements that touch them count from there, and are
+    left out if they were not called since. A reset of the statistics in between makes that snapshot void.
+    """
+    since = since or {}
     rows = db.query(
         """
         select s.statement_id, s.query_id, s.role_oid::bigint as role_oid,
                pg_catalog.pg_get_userbyid(s.role_oid) as role_name, s.text, s.kind,
                s.relation_oids::bigint[] as relation_oids, s.relation_names, s.plannable, s.unplannable_reason,
-               n.calls, n.total_exec_ms, n.rows, n.shared_blocks_hit + n.shared_blocks_read as blocks, n.wal_bytes,
-               n.total_exec_ms / nullif(sum(n.total_exec_ms) over (), 0) as share
+               d.*, d.total_exec_ms / nullif(sum(d.total_exec_ms) over (), 0) as share
           from architect.statement_statistics as n
           join architect.statement as s using (statement_id)
-         where n.snapshot_id = $1::bigint
-         order by n.total_exec_ms desc, s.statement_id
+          left join lateral (
+                 select b.*
+                   from unnest($2::oid[], $3::bigint[]) as f (relation_oid, snapshot_id)
+                   join architect.snapshot as earlier on earlier.snapshot_id = f.snapshot_id
+                   join architect.snapshot as here
+                     on here.snapshot_id = n.snapshot_id and here.statistics_reset_at = earlier.statistics_reset_at
+                   join architect.statement_statistics as b
+                     on b.snapshot_id = f.snapshot_id and b.statement_id = n.statement_id and b.calls <= n.calls
+                  where f.relation_oid = any (s.relation_oids)
+                  order by f.snapshot_id desc
+                  limit 1
+               ) as b on true
+         cross join lateral (
+                 select n.calls - coalesce(b.calls, 0) as calls,
+                        n.total_exec_ms - coalesce(b.total_exec_ms, 0) as total_exec_ms,
+                        n.rows - coalesce(b.rows, 0) as rows,
+                        n.shared_blocks_hit + n.shared_blocks_read
+                          - coalesce(b.shared_blocks_hit + b.shared_blocks_read, 0) as blocks,
+                        n.wal_bytes - coalesce(b.wal_bytes, 0) as wal_bytes
+               ) as d
+         where n.snapshot_id = $1::bigint and d.calls > 0
+         order by d.total_exec_ms desc, s.statement_id
         """,
         snapshot_id,
+        [str(oid) for oid in since],
+        list(since.values()),
     )
     return [_captured(row) for row in rows]
 
