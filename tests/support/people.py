@@ -139,10 +139,11 @@ def insert_proposal(
     objects = json.dumps({"relation_oid": 0, "relation_name": "app.thing", "index_name": f"thing_{number}"})
     row = connection.execute(
         """insert into architect.proposal (deployment_id, generator, change_type, requested_by, relation_oid, relation_name,
-             relation_owner, index_name, title, hypothesis, why, apply_sql, revert_sql, risk_level, impact, prediction,
-             gate_verdict, gate_reasons, gate_version, gate_objects, digest, state)
+             relation_owner, index_name, title, hypothesis, why, apply_sql, revert_sql, definition,
+             risk_level, impact, prediction, gate_verdict, gate_reasons, gate_version, gate_objects, digest, state)
            select architect._this_deployment(), 'rules', 'create_index', %(who)s, 0, 'app.thing', %(app)s, %(index)s,
-             'an index', 'it helps', 'because', %(apply)s, %(revert)s, 'low', 'unknown', '{}', 'needs_approval', '[]', '1',
+             'an index', 'it helps', 'because', %(apply)s, %(revert)s, %(apply)s,
+             'low', 'unknown', '{}', 'needs_approval', '[]', '1',
              %(objects)s, architect._digest(%(apply)s, %(revert)s, %(objects)s, '1'), %(state)s
            returning proposal_id""",
         {
