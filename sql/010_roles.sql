@@ -23,6 +23,13 @@ begin
       execute format('create role %I %s nosuperuser nocreatedb nocreaterole noreplication nobypassrls',
                      wanted.name, case when wanted.may_log_in then 'login' else 'nologin' end);
       execute format('comment on role %I is %L', wanted.name, 'pg_architect: ' || wanted.purpose);
+      if wanted.name = 'architect_executor' then
+        -- Its sessions begin like this however they are started; over the socket architect.settings then decides.
+        alter role architect_executor set search_path = pg_catalog, pg_temp;
+        alter role architect_executor set client_connection_check_interval = '1s';
+        alter role architect_executor set lock_timeout = '60s';
+        alter role architect_executor set statement_timeout = '1h';
+      end if;
       continue;
     end if;
     if existing.is_powerful or existing.rolcanlogin is distinct from wanted.may_log_in then
@@ -59,9 +66,5 @@ begin
   grant pg_read_all_stats, pg_read_all_settings to architect_owner;
   grant pg_read_all_data to architect_planner;
   grant architect_viewer to architect_operator, architect_approver, architect_admin;
-  -- The executor's sessions begin like this however they are started (socket or pg_cron worker).
-  alter role architect_executor set search_path = pg_catalog, pg_temp;
-  alter role architect_executor set client_connection_check_interval = '1s';
-  alter role architect_executor set default_transaction_read_only = off;
 end
 $roles$;

@@ -35,11 +35,11 @@ declare
 begin
   select * into current_policy from architect.policies as p where p.change_type = set_policy.change_type;
   if not found then
-    raise exception 'there is no kind of change "%"', set_policy.change_type using errcode = '42704',
+    raise exception 'there is no kind of change "%"', left(set_policy.change_type, 63) using errcode = '42704',
       hint = 'The kinds are in architect.policies.';
   end if;
   if set_policy.autonomy_level not in ('observe', 'supervised') then
-    raise exception 'autonomy level "%" is not available', set_policy.autonomy_level using errcode = '22023',
+    raise exception 'autonomy level "%" is not available', left(set_policy.autonomy_level, 63) using errcode = '22023',
       hint = 'Use observe or supervised; higher levels have to be earned by measured error rates.';
   end if;
   if set_policy.max_changes_per_day not between 0 and 1000 then

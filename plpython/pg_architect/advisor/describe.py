@@ -114,10 +114,10 @@ def _gap(candidate: Candidate, table: Table) -> str:
     text = f"No valid index of {table.qualified_name} begins with {names}"
     text += f" ({', '.join(leading)} begins with {first} only)." if leading and len(candidate.columns) > 1 else "."
     if candidate.predicate is not None:
-        rare = "NULL" if candidate.predicate.value is None else "one value that the rows per call point to"
+        rare = "NULL in" if candidate.predicate.value is None else "one rare value of"
         text += (
-            f" The statements ask for {rare} of {candidate.predicate.column}, which "
-            f"{percent(candidate.predicate.fraction)} of the rows have, so an index of these rows is enough."
+            f" By the rows that a call returns, the statements ask for {rare} {candidate.predicate.column}, found in "
+            f"{percent(candidate.predicate.fraction)} of the rows: an index of just these rows is enough."
         )
     return text
 

@@ -17,6 +17,8 @@ from pg_architect.core.errors import ArchitectError
 
 Row = dict[str, Any]
 
+# What PostgreSQL puts before the message of an error of ours; taken off when it passes through a second function.
+OURS = "pg_architect: "
 # A cancel or a shutdown arrives as an ordinary exception; whoever handles errors passes these on.
 NEVER_HANDLED = frozenset({errors.QUERY_CANCELED, errors.ADMIN_SHUTDOWN, errors.DATABASE_DROPPED, "57P02"})
 
@@ -177,7 +179,7 @@ def handled(exc: ArchitectError) -> bool:
 
 def _server_error(plpy: Any, exc: ArchitectError) -> Exception:
     # With these two names PostgreSQL prints "pg_architect: message" instead of a Python path.
-    kind = type("pg_architect", (plpy.Error,), {"__module__": "builtins"})
+    kind = type(OURS.removesuffix(": "), (plpy.Error,), {"__module__": "builtins"})
     error: Exception = kind(exc.message)
     error.sqlstate = exc.sqlstate  # type: ignore[attr-defined]
     error.detail = exc.detail  # type: ignore[attr-defined]
@@ -192,7 +194,7 @@ def _translated(exc: Any) -> DatabaseError:
     spidata = getattr(exc, "spidata", None)
     if spidata:
         detail, hint = spidata[1], spidata[2]
-    return DatabaseError(sqlstate, str(exc), detail=detail, hint=hint)
+    return DatabaseError(sqlstate, str(exc).removeprefix(OURS), detail=detail, hint=hint)
 
 
 def _type_name(value: object) -> str:

@@ -88,7 +88,7 @@ def _not_measured(statements: Sequence[StatementEffect], writes: Sequence[WriteE
     told = []
     for reason, group in groupby(missing, key=lambda one: one.reason):
         ones = list(group)
-        names = ", ".join(str(one.statement_id) for one in ones[:NAMED]) + (", …" if len(ones) > NAMED else "")
+        names = ", ".join(str(one.statement_id) for one in ones[:NAMED]) + (", ..." if len(ones) > NAMED else "")
         of_time = 100 * sum(share[one.statement_id] for one in ones)
         told.append(f"not measured: statement {names} ({of_time:.0f} % of the touched time): {reason}")
     for reason, silent in groupby(

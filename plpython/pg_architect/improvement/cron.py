@@ -28,7 +28,14 @@ def schedule_statement(db: Database, proposal_id: int, sql: str) -> None:
     """Run one statement at the next minute, as the whole command of a job: no transaction block is around it then."""
     # Anything older would be taken for the outcome of this one.
     _unschedule(db, statement_job(proposal_id))
-    _schedule(db, statement_job(proposal_id), sql)
+    # At one minute of the year, at least 5 s ahead: a job of every minute would start again before it is unscheduled.
+    once = db.query(
+        """select format('%s %s %s %s *', extract(minute from at), extract(hour from at), extract(day from at),
+                         extract(month from at)) as schedule
+             from (select (clock_timestamp() + interval '65 seconds')
+                            at time zone coalesce(current_setting('cron.timezone', true), 'GMT') as at) as next"""
+    )[0]["schedule"]
+    _schedule(db, statement_job(proposal_id), sql, once)
 
 
 def outcome_of_statement(db: Database, proposal_id: int) -> str | None:
@@ -55,8 +62,8 @@ def forget(db: Database, proposal_id: int) -> None:
     _unschedule(db, step_job(proposal_id))
 
 
-def _schedule(db: Database, name: str, command: str) -> None:
-    db.query("select cron.schedule($1, '* * * * *', $2)", name, command)
+def _schedule(db: Database, name: str, command: str, schedule: str = "* * * * *") -> None:
+    db.query("select cron.schedule($1, $2, $3)", name, schedule, command)
 
 
 def _unschedule(db: Database, name: str) -> None:

@@ -6,11 +6,12 @@ Runs as architect_owner inside one definer function; nothing here changes a user
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from pg_architect.advisor import recommend as advisor
+from pg_architect.advisor import what_if
 from pg_architect.core.db import Database, handled
 from pg_architect.core.errors import ArchitectError
 from pg_architect.core.settings import load
@@ -95,19 +96,9 @@ def diagnose_all(db: Database, run: journal.Run, observed: Observed) -> list[Cau
 def generate(db: Database, run: journal.Run, observed: Observed, settings: Settings) -> list[GeneratedChange]:
     """Ask every generator that serves the target area; changes tried or decided lately are left out, and said."""
     known = open_or_recent(db, settings)
-    changes: list[GeneratedChange] = []
-    for name, (generator, areas) in GENERATORS.items():
-        if run.target_area is not None and run.target_area not in areas:
-            run.say(db, "generate", f'generator "{name}" has nothing for target area {run.target_area}')
-            continue
-        try:
-            with db.subtransaction():
-                raw = generator(db, observed.seen, run.max_changes, settings, known.keys())
-                changes += [GeneratedChange.from_json(name, one) for one in raw]
-        except ArchitectError as exc:
-            if not handled(exc):
-                raise
-            run.say(db, "generate", f'generator "{name}" failed: {exc.message}', level="warning")
+    if lack := what_if.missing(db):
+        run.say(db, "generate", f"effects are not predicted: {lack}", level="warning")
+    changes = _ask_generators(db, run, observed, settings, known.keys())
     fresh = [change for change in changes if definition(change.apply_sql) not in known]
     for before in known.values():
         if before.state != "kept":
@@ -118,6 +109,25 @@ def generate(db: Database, run: journal.Run, observed: Observed, settings: Setti
     for change in fresh[: run.max_changes]:
         run.say(db, "generate", f"{change.title}: {change.why}")
     return fresh[: run.max_changes]
+
+
+def _ask_generators(
+    db: Database, run: journal.Run, observed: Observed, settings: Settings, excluded: Collection[str]
+) -> list[GeneratedChange]:
+    changes: list[GeneratedChange] = []
+    for name, (generator, areas) in GENERATORS.items():
+        if run.target_area is not None and run.target_area not in areas:
+            run.say(db, "generate", f'generator "{name}" has nothing for target area {run.target_area}')
+            continue
+        try:
+            with db.subtransaction():
+                raw = generator(db, observed.seen, run.max_changes, settings, excluded)
+                changes += [GeneratedChange.from_json(name, one) for one in raw]
+        except ArchitectError as exc:
+            if not handled(exc):
+                raise
+            run.say(db, "generate", f'generator "{name}" failed: {exc.message}', level="warning")
+    return changes
 
 
 def judge(db: Database, run: journal.Run, changes: Sequence[GeneratedChange]) -> list[Judged]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from pg_architect.core.db import Database, Row
+from pg_architect.core.db import OURS, Database, Row
 from pg_architect.core.errors import (
     EXTERNAL_ROUTINE_EXCEPTION,
     OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -140,6 +140,7 @@ def _connect(holder: Database, where: Row, commits: bool) -> Any:
         port=where["port"],
         dbname=where["database_name"],
         user=ROLE,
+        client_encoding="UTF8",
         application_name="pg_architect executor",
         # The session must die with its holder, also in the middle of a long build.
         options="-c client_connection_check_interval=1s -c search_path=pg_catalog,pg_temp -c client_min_messages=error",
@@ -176,7 +177,7 @@ def _failure(result: Any) -> StatementError:
 
     return StatementError(
         field(DiagnosticField.SQLSTATE) or EXTERNAL_ROUTINE_EXCEPTION,
-        field(DiagnosticField.MESSAGE_PRIMARY) or "the executor's session ended",
+        (field(DiagnosticField.MESSAGE_PRIMARY) or "the executor's session ended").removeprefix(OURS),
         detail=field(DiagnosticField.MESSAGE_DETAIL),
         hint=field(DiagnosticField.MESSAGE_HINT),
     )

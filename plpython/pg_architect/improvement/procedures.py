@@ -41,7 +41,7 @@ def improve(
     if target_area is not None and target_area not in AREAS:
         raise ArchitectError(
             INVALID_PARAMETER_VALUE,
-            f'there is no target area "{target_area}"',
+            f'there is no target area "{target_area[:63]}"',
             hint=f"Use one of {', '.join(AREAS)}, or null to let expected value decide.",
         )
     deadline = _deadline(db, wait) if wait is not None else None
@@ -141,14 +141,16 @@ def _drive_by_loopback(db: Database, session: executor.Loopback, proposal_id: in
             hint="Call the procedure by itself: not from a function, a cursor loop or a transaction block.",
         )
     session.set("lock_timeout", f"{settings['build_lock_timeout']:.0f}s", deadline)
-    session.set("statement_timeout", f"{settings['build_timeout']:.0f}s", deadline)
     failure = None
     while True:
+        # The build has its time limit; the measurement has a budget of its own.
+        session.set("statement_timeout", "0", deadline)
         row = session.run("call architect._advance($1, $2, 'caller')", deadline, str(proposal_id), failure)[0]
         _raise_if_stopped(row["stop"])
         if row["next_sql"] is None:
             return
         db.notice(f"executor: {row['next_sql']}")
+        session.set("statement_timeout", f"{settings['build_timeout']:.0f}s", deadline)
         try:
             session.run(row["next_sql"], deadline)
             failure = None
@@ -274,5 +276,5 @@ def _must_own_the_transaction(db: Database, name: str) -> None:
         raise ArchitectError(
             INVALID_TRANSACTION_TERMINATION,
             f"{name} cannot run inside a transaction block or a function",
-            hint="Call it by itself, outside BEGIN … COMMIT; it commits after each step.",
+            hint="Call it by itself, outside BEGIN and COMMIT; it commits after each step.",
         ) from exc

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass
 
@@ -159,7 +160,7 @@ def _owners(db: Database) -> Iterator[Check]:
                 component,
                 "warning",
                 f"{row['tables']} tables belong to a superuser, whose rights the executor cannot be given",
-                "alter table … owner to an ordinary role",
+                "Let an ordinary role own them: alter table ... owner to ...;",
             )
         elif not row["is_enrolled"]:
             yield Check(
@@ -177,7 +178,7 @@ def _people(db: Database) -> Iterator[Check]:
         members = db.query("select from pg_auth_members where roleid = $1::regrole", role)
         if not members:
             yield Check(
-                role, "warning", f"nobody but superusers may {purpose}: no role is a member", f"grant {role} to …;"
+                role, "warning", f"nobody but superusers may {purpose}: no role is a member", f"grant {role} to ...;"
             )
         else:
             yield Check(role, "ok", f"{len(members)} role(s) may {purpose}")
@@ -234,6 +235,6 @@ def _major(db: Database) -> int:
 
 
 def _os_user() -> str:
-    import getpass
+    import pwd
 
-    return getpass.getuser()
+    return pwd.getpwuid(os.geteuid()).pw_name

@@ -185,7 +185,12 @@ def _read(db: Database, source: _Source) -> list[Row]:
             return db.query(
                 f"""
                 select p.queryid, p.userid::bigint as role, pg_catalog.pg_get_userbyid(p.userid) as role_name,
-                       case when s.statement_id is null then p.query end as query, s.statement_id is not null as known,
+                       case when s.statement_id is not null then null
+                            -- A database without an encoding holds bytes that are no text to Python.
+                            when pg_catalog.getdatabaseencoding() = 'SQL_ASCII'
+                              then pg_catalog.regexp_replace(p.query, '[^\x01-\x7f]', '?', 'g')
+                            else p.query end as query,
+                       s.statement_id is not null as known,
                        p.calls, p.total_exec_time as total_ms, p.rows, p.shared_blks_hit, p.shared_blks_read,
                        p.temp_blks_read + p.temp_blks_written as temp_blocks, ({io})::float8 as io_ms,
                        p.wal_records, p.wal_fpi, p.wal_bytes::bigint as wal_bytes, p.stddev_exec_time as stddev_ms
