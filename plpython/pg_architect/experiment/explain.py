@@ -50,7 +50,7 @@ def regressed(statement_ids: Sequence[int], bound: float) -> str:
     """Names the statements that got worse."""
     names = ", ".join(str(one) for one in statement_ids)
     plural = "s" if len(statement_ids) > 1 else ""
-    return f"statement{plural} {names} got significantly worse than {100 * (bound - 1):g} %"
+    return f"statement{plural} {names} got worse, by significantly more than {100 * (bound - 1):g} %"
 
 
 def _reads(statements: Sequence[StatementEffect], worse: Sequence[int]) -> list[str]:
