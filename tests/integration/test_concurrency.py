@@ -1,0 +1,271 @@
+"""What others do at the same time: runs, deployments, locks, old transactions, changed tables, expired approvals."""
+
+from __future__ import annotations
+
+import psycopg
+import pytest
+
+from support.shop import DANA, INES, Shop, until
+
+DRY_RUN = "call architect.sp_autonomous_improvement()"
+
+
+def diagnosis(error: psycopg.Error) -> tuple[str | None, str, str, str]:
+    diag = error.diag
+    return diag.sqlstate, diag.message_primary or "", diag.message_detail or "", diag.message_hint or ""
+
+
+def refusal(shop: Shop, proposal: int) -> tuple[str | None, str, str, str]:
+    """How a deployment is refused."""
+    return diagnosis(shop.begin_deployment(proposal, "20 s").failure())
+
+
+def test_two_runs_at_once(shop: Shop) -> None:
+    with shop.connect(autocommit=False) as locker:
+        locker.execute("lock table app.orders in access exclusive mode")
+        first = shop.begin(DRY_RUN)
+        until(lambda: shop.value("select count(*) from architect.run") == 1, "the first is registered")
+        sqlstate, message, detail, hint = diagnosis(shop.begin(DRY_RUN).failure())
+        assert (sqlstate, message) == ("55006", "pg_architect: another run is in progress")
+        assert detail.startswith("Run 1 by dana began at")
+        assert f"session {first.pid}" in detail
+        assert "pg_cancel_backend" in hint
+        locker.rollback()
+    assert first.result()[0] == 1
+    assert shop.begin(DRY_RUN).result()[0] > 1
+
+
+def test_one_proposal_deployed_by_two(shop: Shop) -> None:
+    proposal = shop.approved()
+    with shop.old_snapshot():
+        first = shop.begin_deployment(proposal)
+        until(lambda: shop.building() == "waiting for old snapshots", "the build waits")
+        sqlstate, message, _, hint = refusal(shop, proposal)
+        assert sqlstate == "55006"
+        assert message.endswith(f"another session is working on proposal {proposal}")
+        assert hint
+        assert first.is_running
+    assert first.result()[0] == "improved"
+    assert shop.events(proposal).count("deployed") == 1
+    assert shop.indexes() == {"orders_customer": True}
+
+
+def test_two_that_begin_together(shop: Shop) -> None:
+    """Whichever is second is refused, or finds everything done; the index is built once."""
+    proposal = shop.approved()
+    calls = [shop.begin_deployment(proposal) for _ in range(4)]
+    for call in calls:
+        call.join()
+    errors = [call.error.diag.sqlstate for call in calls if call.error]
+    assert set(errors) <= {"55006"}
+    assert len(errors) < 4
+    assert shop.events(proposal)[3:] == ["deploying", "deployed", "verifying", "kept"]
+    assert shop.value("select count(*) from architect.measurement") == 1
+
+
+def test_one_unverified_change_per_table(shop: Shop) -> None:
+    first = shop.approved()
+    second = shop.approved("create index concurrently orders_total on app.orders using btree (total)")
+    with shop.old_snapshot():
+        building = shop.begin_deployment(first)
+        until(lambda: shop.building() == "waiting for old snapshots", "the build waits")
+        sqlstate, message, _, hint = refusal(shop, second)
+        assert sqlstate == "55000"
+        assert f"proposal {first} on the same table is not finished" in message
+        assert f"sp_deploy_approved({first}" in hint
+    building.result()
+    assert shop.state(second) == "approved"
+    assert shop.deploy(second)[0] is not None
+
+
+def test_a_lock_on_the_target(shop: Shop) -> None:
+    proposal = shop.approved()
+    shop.set(build_lock_timeout="1")
+    with shop.connect(autocommit=False) as locker:
+        locker.execute("lock table app.orders in access exclusive mode")
+        sqlstate, message, _, hint = refusal(shop, proposal)
+        locker.rollback()
+    assert sqlstate == "55000"
+    assert "could not be built: canceling statement due to lock timeout (55P03)" in message
+    assert f"sp_deploy_approved({proposal}" in hint
+    assert (shop.state(proposal), shop.indexes()) == ("retry", {})
+    assert shop.value("select error from architect.proposals") == "canceling statement due to lock timeout (55P03)"
+    assert shop.deploy(proposal)[0] == "improved"
+    assert shop.value("select error from architect.proposals") is None
+
+
+def test_a_long_transaction_holds_the_build_back(shop: Shop) -> None:
+    """The build gives up at its lock timeout, what it left is removed, and the next call succeeds."""
+    proposal = shop.approved()
+    shop.set(build_lock_timeout="1")
+    with shop.old_snapshot():
+        message = refusal(shop, proposal)[1]
+        assert "lock timeout" in message
+        # Removing it has to wait for the same transaction's snapshot, if that one used the table.
+        assert (shop.state(proposal), shop.indexes()) == ("retry", {})
+    assert shop.deploy(proposal)[0] == "improved"
+    assert shop.events(proposal).count("deployed") == 1
+
+
+def test_a_long_transaction_holds_the_removal_back_too(shop: Shop) -> None:
+    """A reader of the table itself: neither the build nor the drop gets through; both do after it has ended."""
+    proposal = shop.approved()
+    shop.set(build_lock_timeout="1")
+    with shop.connect("app", autocommit=False) as reader:
+        reader.execute("set transaction isolation level repeatable read")
+        reader.execute("select id from app.orders limit 1")
+        sqlstate, message, _, hint = refusal(shop, proposal)
+        assert sqlstate == "55000"
+        assert "could not be removed" in message
+        assert "drop index concurrently" in hint.lower()
+        assert shop.state(proposal) == "deploying"
+        assert shop.health(f"proposal {proposal}")[0][0] == "critical"
+        reader.rollback()
+    # The invalid rest is removed; then it is built again, in this call or the next.
+    call = shop.begin_deployment(proposal).join()
+    if call.error is not None:
+        assert shop.state(proposal) == "retry"
+        shop.deploy(proposal)
+    assert (shop.state(proposal), shop.indexes()) == ("kept", {"orders_customer": True}), shop.explanation(proposal)
+
+
+SWAP = """alter table app.orders rename to old; create table app.orders (like app.old);
+alter table app.orders owner to app_owner"""
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("drop table app.orders", "does not exist"),
+        ("alter table app.orders rename to sales", "does not exist"),
+        (SWAP, "other objects"),
+        ("alter table app.orders rename customer to client", "customer"),
+        ("create index orders_customer on app.orders (total)", "orders_customer"),
+        ("create table app.orders_customer ()", "orders_customer"),
+        ("alter table app.orders owner to app", "other objects"),
+    ],
+)
+def test_the_world_changed_since_the_approval(shop: Shop, change: str, words: str) -> None:
+    """What was approved is no longer what would happen: refused, and nothing is done."""
+    proposal = shop.approved()
+    with shop.connect() as somebody:
+        for statement in change.split(";"):
+            somebody.execute(statement)
+    before = shop.value("select count(*) from pg_index where indrelid >= 16384")
+    sqlstate, message, _, hint = refusal(shop, proposal)
+    assert sqlstate == "55000"
+    assert f"proposal {proposal} is no longer what was approved" in message
+    assert words in message
+    assert hint
+    assert shop.state(proposal) == "refused"
+    assert shop.value("select count(*) from pg_index where indrelid >= 16384") == before
+    assert words in shop.value("select error from architect.improvement_history")
+    # The end of it: it cannot be deployed again, and a run is not disturbed.
+    assert "is refused" in refusal(shop, proposal)[1]
+    shop.begin(DRY_RUN).result()
+
+
+def test_the_table_is_dropped_while_the_build_waits(shop: Shop) -> None:
+    proposal = shop.approved()
+    with shop.connect(autocommit=False) as owner:
+        owner.execute("drop table app.orders")
+        call = shop.begin_deployment(proposal)
+        until(lambda: shop.value("select count(*) > 0 from pg_locks where not granted"), "the build waits")
+        owner.commit()
+    error = call.failure()
+    assert error.sqlstate is not None
+    assert not error.sqlstate.startswith("XX")
+    assert shop.state(proposal) in ("retry", "refused", "failed")
+    until(lambda: shop.executor_pid() is None, "the executor's session ends")
+    assert shop.begin_deployment(proposal).failure().sqlstate != "XX000"
+
+
+def test_an_approval_expires(shop: Shop) -> None:
+    shop.set(approval_expiry="0.00001")  # 0.9 s
+    proposal = shop.approved()
+    until(lambda: shop.value("select expires_at < clock_timestamp() from architect.approval"), "it expires")
+    sqlstate, message, _, _ = refusal(shop, proposal)
+    assert (sqlstate, message) == ("55000", f"pg_architect: the approval of proposal {proposal} has expired")
+    assert (shop.state(proposal), shop.indexes()) == ("expired", {})
+
+
+def test_an_approval_is_taken_back(shop: Shop) -> None:
+    proposal = shop.approved()
+    with shop.connect(INES) as ines:
+        ines.execute("select architect.reject(%s, 'not before the release')", (proposal,))
+    sqlstate, message, _, _ = refusal(shop, proposal)
+    assert sqlstate == "55000"
+    assert f"proposal {proposal} is rejected" in message
+    assert shop.indexes() == {}
+
+
+def test_an_enrollment_is_taken_back(shop: Shop) -> None:
+    proposal = shop.approved()
+    shop.rows("select architect.withdraw('app_owner')")
+    try:
+        sqlstate, message, _, hint = refusal(shop, proposal)
+        assert sqlstate == "42501"
+        assert "does not hold the rights" in message
+        assert "architect.enroll('app_owner')" in hint
+        assert (shop.state(proposal), shop.indexes()) == ("approved", {})
+    finally:
+        shop.rows("select architect.enroll('app_owner')")
+    assert shop.deploy(proposal)[0] == "improved"
+
+
+PROCEDURES = {
+    "sp_autonomous_improvement": "run_id => a, next_step => b",
+    "sp_deploy_approved": "{}, wait => '30 s', verdict => a, next_step => b",
+    "sp_rollback": "{}, 'reason', state => a, next_step => b",
+}
+
+
+def block(procedure: str, proposal: int, wrap: str = "{}") -> str:
+    """PL/pgSQL that calls it, with variables for what it returns."""
+    kind = "bigint" if "improvement" in procedure else "text"
+    call = f"call architect.{procedure}({PROCEDURES[procedure].format(proposal)});"
+    return f"declare a {kind}; b text; r record; begin {wrap.format(call)} end"
+
+
+@pytest.mark.parametrize("procedure", PROCEDURES)
+@pytest.mark.parametrize(
+    ("before", "wrap"),
+    [
+        ("begin", "{}"),
+        ("", "begin {} exception when division_by_zero then null; end;"),
+        ("", "for r in update app.quiet as q set b = q.b where q.id = 1 returning q.id loop {} end loop;"),
+        ("function", "{}"),
+    ],
+    ids=["transaction", "exception", "cursor", "function"],
+)
+def test_inside_somebody_elses_transaction(shop: Shop, procedure: str, before: str, wrap: str) -> None:
+    """Procedures that commit say so before they do anything."""
+    shop.rows("grant app to dana")
+    with shop.connect(DANA) as dana:
+        code = f"$code$ {block(procedure, shop.approved(), wrap)} $code$"
+        statement = f"do {code}"
+        if before == "function":
+            dana.execute(f"create function pg_temp.f() returns void language plpgsql as {code}")
+            statement = "select pg_temp.f()"
+        elif before:
+            dana.execute("begin")
+        with pytest.raises(psycopg.Error) as caught:
+            dana.execute(statement)
+        sqlstate, message, _, hint = diagnosis(caught.value)
+        if before == "begin":
+            dana.execute("rollback")
+    assert (sqlstate, message) == (
+        "2D000",
+        f"pg_architect: architect.{procedure} cannot run inside a transaction block or a function",
+    )
+    assert "by itself" in hint
+    assert shop.indexes() == {}
+    assert shop.value("select count(*) from architect.run") == 0
+
+
+@pytest.mark.parametrize("wrap", ["{}", "for r in select 1 loop {} end loop;"])
+def test_from_a_block_that_may_commit(shop: Shop, wrap: str) -> None:
+    """A DO block outside a transaction holds no snapshot, so that the build does not wait for its caller."""
+    proposal = shop.approved()
+    shop.begin(f"do $code$ {block('sp_deploy_approved', proposal, wrap)} $code$").join()
+    assert (shop.state(proposal), shop.indexes()) == ("kept", {"orders_customer": True}), shop.explanation(proposal)
