@@ -109,7 +109,7 @@ def test_one_regressing_statement_makes_a_good_total_harmful() -> None:
     assert decision.performance_delta is not None
     assert decision.performance_delta > 50
     assert decision.success_score == 0.0
-    assert "statement 2 got significantly worse" in decision.explanation.lower()
+    assert "statement 2 got worse, by significantly more than 5 %" in decision.explanation.lower()
 
 
 def test_a_regression_below_one_per_cent_of_the_time_is_not_guarded() -> None:

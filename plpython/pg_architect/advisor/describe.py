@@ -235,7 +235,8 @@ def reasons_for_nothing(seen: Examination, settings: Mapping[str, float]) -> lis
             found.append(f"Statement {one.statement_id} ({share} of the time) is not planned: {item.reason}.")
     tables = {oid: t for oid, t in seen.tables.items() if not t.is_system}
     found += [f"{t.qualified_name}: {t.unsupported}." for t in tables.values() if t.unsupported]
-    found += [f"{t.qualified_name} was never analysed: run ANALYZE." for t in tables.values() if t.rows is None]
+    unknown = [t for t in tables.values() if t.rows is None and not t.unsupported and t.kind == "r"]
+    found += [f"{t.qualified_name} was never analysed: run ANALYZE." for t in unknown]
     fine = sum(1 for item in seen.examined if item.plans)
     if fine:
         these = f"{fine} planned statement{'s' if fine != 1 else ''} above {percent(settings['min_share'])} of the time"

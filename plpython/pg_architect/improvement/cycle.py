@@ -100,10 +100,10 @@ def generate(db: Database, run: journal.Run, observed: Observed, settings: Setti
         run.say(db, "generate", f"effects are not predicted: {lack}", level="warning")
     changes = _ask_generators(db, run, observed, settings, known.keys())
     fresh = [change for change in changes if definition(change.apply_sql) not in known]
-    for before in known.values():
-        if before.state != "kept":
-            run.say(db, "generate", f"left out: {before.title}, which is {before.state}{before.verdict_words}")
-    if not fresh:
+    left_out = [before for before in known.values() if before.state != "kept"]
+    for before in left_out:
+        run.say(db, "generate", f"left out: {before.title}: proposal {before.proposal_id} is {before.words}")
+    if not fresh and not left_out:
         for sentence in advisor.explain_nothing(observed.seen, [], settings):
             run.say(db, "generate", sentence)
     for change in fresh[: run.max_changes]:

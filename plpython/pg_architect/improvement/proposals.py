@@ -22,8 +22,8 @@ class Known:
     verdict: str | None
 
     @property
-    def verdict_words(self) -> str:
-        return f" (measured: {self.verdict})" if self.verdict else ""
+    def words(self) -> str:
+        return self.state.replace("_", " ") + (f" (measured: {self.verdict})" if self.verdict else "")
 
 
 def open_or_recent(db: Database, settings: Mapping[str, float]) -> dict[str, Known]:
