@@ -87,6 +87,37 @@ def test_a_run_can_be_canceled_at_any_moment(shop: Shop) -> None:
     shop.begin("call architect.sp_autonomous_improvement()").result()
 
 
+def test_a_deployment_can_be_ended_at_any_moment(shop: Shop) -> None:
+    """Canceled or with one of its two sessions terminated: what follows always comes to the same end."""
+    shop.rows("select architect.set_policy('create_index', max_changes_per_day => 100)")
+    began = time.monotonic()
+    proposal = shop.approved()
+    shop.deploy(proposal)
+    duration = time.monotonic() - began
+    shop.begin(f"call architect.sp_rollback({proposal}, 'another round')").result()
+    ended = 0
+    for round_, tenths in enumerate((1, 2, 3, 4, 5, 6, 7, 8, 9)):
+        proposal = shop.approved()
+        call = shop.begin_deployment(proposal)
+        time.sleep(duration * tenths / 10)
+        if round_ % 3 == 0:
+            shop.value("select pg_cancel_backend(%s)", call.pid)
+        else:
+            shop.value("select pg_terminate_backend(%s)", call.pid if round_ % 3 == 1 else shop.executor_pid())
+        ended += call.join(10).error is not None
+        no_executor(shop)
+        if shop.state(proposal) != "kept":
+            again = shop.begin_deployment(proposal).join()
+            if again.error is not None:  # what an interrupted build left is removed first, which may be all
+                assert shop.state(proposal) == "retry", again.error
+                shop.deploy(proposal)
+        assert (shop.state(proposal), shop.indexes()) == ("kept", {"orders_customer": True}), shop.explanation(proposal)
+        assert shop.value("select count(*) from architect.measurement where proposal_id = %s", proposal) == 1
+        assert shop.begin(f"call architect.sp_rollback({proposal}, 'another round')").result()[0] == "reverted"
+        assert shop.indexes() == {}
+    assert ended >= 5
+
+
 @pytest.mark.parametrize("how", ["cancel", "timeout"])
 def test_planning_that_waits_for_a_lock(shop: Shop, how: str) -> None:
     with shop.connect(autocommit=False) as locker:

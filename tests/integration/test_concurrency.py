@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from support.shop import DANA, INES, Shop, until
+from support.shop import DANA, INES, SLOW, Shop, until
 
 DRY_RUN = "call architect.sp_autonomous_improvement()"
 
@@ -269,3 +269,62 @@ def test_from_a_block_that_may_commit(shop: Shop, wrap: str) -> None:
     proposal = shop.approved()
     shop.begin(f"do $code$ {block('sp_deploy_approved', proposal, wrap)} $code$").join()
     assert (shop.state(proposal), shop.indexes()) == ("kept", {"orders_customer": True}), shop.explanation(proposal)
+
+
+def test_a_rejection_while_the_writes_are_observed(shop: Shop) -> None:
+    """Until the build begins an approval can be taken back."""
+    shop.work("update app.orders set total = total + 1 where id = {}")
+    shop.set(measurement_window_seconds="1")
+    proposal = shop.approved()
+    call = shop.begin_deployment(proposal)
+    until(shop.executor_pid, "the executor works")
+    with shop.connect(INES) as ines:
+        ines.execute("select architect.reject(%s, 'not before the release')", (proposal,))
+    assert f"proposal {proposal} is rejected" in (call.failure().diag.message_primary or "")
+    assert (shop.state(proposal), shop.indexes()) == ("rejected", {})
+
+
+def test_the_index_is_dropped_while_it_is_measured(shop: Shop) -> None:
+    shop.work(SLOW, times=2)
+    proposal = shop.approved()
+    call = shop.begin_deployment(proposal)
+    until(lambda: shop.state(proposal) == "verifying", "it measures")
+    with shop.connect("app_owner") as owner:
+        owner.execute("drop index app.orders_customer")
+    call.join()
+    assert call.error is None or (call.error.sqlstate or "")[:2] == "55", call.error
+    if call.error is not None:
+        shop.begin_deployment(proposal).join()
+    assert shop.state(proposal) in ("reverted", "failed")
+    assert shop.value("select verdict from architect.proposals") in (None, "inconclusive"), shop.explanation(proposal)
+    assert shop.indexes() == {}
+
+
+def test_a_rollback_after_somebody_took_the_name_of_the_index(shop: Shop) -> None:
+    """Only what pg_architect built is dropped: the index by its OID, not whatever has its name."""
+    proposal = shop.approved()
+    assert shop.deploy(proposal)[0] == "improved", shop.explanation(proposal)
+    with shop.connect("app_owner") as owner:
+        owner.execute("drop index app.orders_customer")
+        owner.execute("create index orders_customer on app.orders (total)")
+    assert shop.begin(f"call architect.sp_rollback({proposal}, 'maintenance')").result()[0] == "reverted"
+    assert shop.indexes() == {"orders_customer": True}
+
+
+def test_an_end_between_the_measurement_and_its_conclusion(shop: Shop) -> None:
+    """The measurement is recorded, its verdict not yet taken: the next call takes it, and measures nothing twice."""
+    shop.set(replay_blocks="100")
+    proposal = shop.approved()
+    call = shop.begin_deployment(proposal)
+    until(lambda: shop.state(proposal) == "verifying", "it measures")
+    with shop.connect(autocommit=False) as locker:
+        locker.execute("select from architect.proposal for no key update")
+        until(lambda: shop.value("select count(*) from architect.measurement") == 1, "it is recorded", 60)
+        shop.value("select pg_terminate_backend(%s)", call.pid)
+        call.failure()
+        until(lambda: shop.executor_pid() is None, "the executor's session ends", 5)
+        locker.rollback()
+    assert shop.state(proposal) == "verifying"
+    shop.deploy(proposal)
+    assert shop.value("select count(*) from architect.measurement") == 1
+    assert shop.state(proposal) == "kept", shop.explanation(proposal)

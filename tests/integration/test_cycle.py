@@ -57,9 +57,9 @@ def only_customers(shop: Shop) -> None:
 
 
 def test_a_dry_run_changes_nothing_and_says_what_it_would_do(shop: Shop) -> None:
-    before = shop.rows(OUTSIDE)
+    before = dict(shop.rows(OUTSIDE))
     run_id, next_step, notices = run(shop, "max_changes_per_run => 5, debug => true")
-    assert shop.rows(OUTSIDE) == before
+    assert dict(shop.rows(OUTSIDE)) == before
     phases = [notice.split(":")[0] for notice in notices if not notice.startswith("log of run")]
     assert list(dict.fromkeys(phases)) == ["analyze", "diagnose", "generate", "gate", "record", "next step"]
     assert any(notice.startswith(f"log of run {run_id}: analyze: ") for notice in notices)
@@ -121,9 +121,10 @@ def test_the_whole_session(shop: Shop) -> None:
     assert f"architect.approve({proposal}" in next_step
     assert shop.indexes() == {}
     with shop.connect("ines") as ines:
-        (pending,) = ines.execute("select proposal_id, requested_by, approve_with from architect.pending_approvals")
+        query = "select proposal_id, requested_by, approve_with from architect.pending_approvals"
+        (pending,) = ines.execute(query).fetchall()
         assert pending[:2] == (proposal, DANA)
-        (told,) = ines.execute(pending[2]).fetchone() or ()
+        (told,) = ines.execute(pending[2]).fetchone() or ("",)
         assert f"sp_deploy_approved({proposal}" in told
         assert ines.execute("select count(*) from architect.pending_approvals").fetchone() == (0,)
     call = shop.begin_deployment(proposal)
