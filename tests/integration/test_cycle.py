@@ -52,7 +52,7 @@ def proposals(shop: Shop, where: str = "true") -> list[dict[str, Any]]:
 
 def only_customers(shop: Shop) -> None:
     """A workload with one cause: orders of a customer are searched for without an index."""
-    shop.rows("select pg_stat_statements_reset()")
+    shop.rows("select public.pg_stat_statements_reset()")
     shop.work(BY_CUSTOMER, times=20)
 
 
@@ -105,7 +105,7 @@ def test_a_prediction_has_an_interval_where_the_values_differ(shop: Shop) -> Non
     """Half of the orders belong to 60 customers: the index saves less with them than with the others."""
     shop.rows("update app.orders set customer = id % 60 where id % 2 = 0")
     shop.rows("vacuum full analyze app.orders")
-    shop.rows("select pg_stat_statements_reset()")
+    shop.rows("select public.pg_stat_statements_reset()")
     shop.work("select sum(total) from app.orders where customer = {}", times=20)
     run(shop)
     (one,) = proposals(shop)
@@ -344,7 +344,7 @@ def test_names_that_need_quotes(shop: Shop) -> None:
         f"alter table {GREETINGS} owner to app_owner",
         f"grant select on {GREETINGS} to app",
         f"vacuum analyze {GREETINGS}",
-        "select pg_stat_statements_reset()",
+        "select public.pg_stat_statements_reset()",
     ):
         shop.rows(statement)
     shop.work(f'select id from {GREETINGS} where "größe" = {{}}', times=20)
@@ -367,7 +367,7 @@ def test_a_partitioned_table_is_said_plainly(shop: Shop) -> None:
         "alter table app.logs owner to app_owner",
         "grant select on app.logs to app",
         "analyze app.logs",
-        "select pg_stat_statements_reset()",
+        "select public.pg_stat_statements_reset()",
     ):
         shop.rows(statement)
     shop.work("select id from app.logs where kind = {}", times=20)
@@ -381,7 +381,7 @@ def test_a_partitioned_table_is_said_plainly(shop: Shop) -> None:
 
 
 def test_a_partial_index_on_a_rare_value(shop: Shop) -> None:
-    shop.rows("select pg_stat_statements_reset()")
+    shop.rows("select public.pg_stat_statements_reset()")
     shop.work(OPEN, times=20)
     run(shop, "dry_run => false")
     (one,) = proposals(shop)
@@ -393,8 +393,38 @@ def test_a_partial_index_on_a_rare_value(shop: Shop) -> None:
     assert shop.value(f"select pg_relation_size('app.{name}')") <= 2 * 8192
 
 
+ODD_SETTINGS = {
+    "default_transaction_isolation": "serializable",
+    "quote_all_identifiers": "on",
+    "standard_conforming_strings": "off",
+    "datestyle": "German",
+    "intervalstyle": "iso_8601",
+    "timezone": "Asia/Kathmandu",
+    "extra_float_digits": "-15",
+    "search_path": "",
+    "lock_timeout": "1ms",
+    "idle_in_transaction_session_timeout": "50ms",
+    "row_security": "off",
+    "plan_cache_mode": "force_generic_plan",
+    "transform_null_equals": "on",
+    "bytea_output": "escape",
+}
+
+
+def test_settings_that_a_database_may_have(shop: Shop) -> None:
+    """Neither the caller's session nor the executor's depends on what the database sets for its sessions."""
+    for name, value in ODD_SETTINGS.items():
+        shop.rows(f"alter database {shop.name} set {name} = '{value}'")
+    only_customers(shop)
+    run(shop, "dry_run => false")
+    (one,) = proposals(shop)
+    proposal = shop.approve(one["proposal_id"])
+    assert shop.deploy(proposal)[0] == "improved", shop.explanation(proposal)
+    assert shop.begin(f"call architect.sp_rollback({proposal}, 'maintenance')").result()[0] == "reverted"
+
+
 def test_an_empty_workload(shop: Shop) -> None:
-    shop.rows("select pg_stat_statements_reset()")
+    shop.rows("select public.pg_stat_statements_reset()")
     run_id, next_step, notices = run(shop)
     assert proposals(shop) == []
     assert str(run_id) in next_step
