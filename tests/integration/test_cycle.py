@@ -417,8 +417,7 @@ def test_settings_that_a_database_may_have(shop: Shop) -> None:
         shop.rows(f"alter database {shop.name} set {name} = '{value}'")
     only_customers(shop)
     run(shop, "dry_run => false")
-    (one,) = proposals(shop)
-    proposal = shop.approve(one["proposal_id"])
+    proposal = shop.approve(shop.value("select proposal_id from architect.pending_approvals"))
     assert shop.deploy(proposal)[0] == "improved", shop.explanation(proposal)
     assert shop.begin(f"call architect.sp_rollback({proposal}, 'maintenance')").result()[0] == "reverted"
 
