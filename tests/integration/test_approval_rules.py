@@ -32,7 +32,8 @@ def test_approval(cluster: Cluster, database: str, superuser: Connection) -> Non
     number = insert_proposal(superuser, OPERATOR)
     with cluster.connect(database, user=APPROVER) as approver:
         told = approver.execute("select architect.approve(%s, 'looks right')", (number,)).fetchone()
-        assert told is not None and f"sp_deploy_approved({number}" in told[0]
+        assert told is not None
+        assert f"sp_deploy_approved({number}" in told[0]
         refused(
             approver, f"select architect.approve({number})", "55000", "is approved, it does not wait for a decision"
         )
@@ -40,7 +41,8 @@ def test_approval(cluster: Cluster, database: str, superuser: Connection) -> Non
         refused(approver, f"select architect.reject({number}, 'again')", "55000", "is rejected")
         refused(approver, f"select architect.approve({number})", "55000", "is rejected")
     rows = superuser.execute(
-        "select decision, a.requested_by, decided_by, self_approved, reason, expires_at > now() + interval '6 days', a.digest = p.digest"
+        "select decision, a.requested_by, decided_by, self_approved, reason,"
+        " expires_at > now() + interval '6 days', a.digest = p.digest"
         "  from architect.approval as a join architect.proposal as p using (proposal_id) order by approval_id"
     ).fetchall()
     assert [tuple(map(str, row)) for row in rows] == [
@@ -114,7 +116,8 @@ def test_self_approval_needs_a_policy_and_is_recorded(cluster: Cluster, database
 def test_a_proposal_of_another_database_is_history(cluster: Cluster, database: str, superuser: Connection) -> None:
     number = insert_proposal(superuser, OPERATOR)
     superuser.execute("""
-        insert into architect.deployment select md5('x')::uuid, organization_id, 1, 'elsewhere', now() from architect.deployment
+        insert into architect.deployment
+        select md5('x')::uuid, organization_id, 1, 'elsewhere', now() from architect.deployment
     """)
     superuser.execute("update architect.proposal set deployment_id = md5('x')::uuid")
     with cluster.connect(database, user=APPROVER) as approver:
@@ -146,7 +149,8 @@ TAMPERED = {
     "another index": "apply_sql = 'create index concurrently thing_a on app.thing using btree (b)'",
     "another statement": "apply_sql = 'drop table app.thing'",
     "with its digest": "apply_sql = 'create index concurrently thing_a on app.thing using btree (b)', digest ="
-    " architect._digest('create index concurrently thing_a on app.thing using btree (b)', revert_sql, gate_objects, gate_version)",
+    " architect._digest('create index concurrently thing_a on app.thing using btree (b)', revert_sql, gate_objects,"
+    " gate_version)",
     "another revert": "revert_sql = 'drop table app.thing'",
     "other objects": "gate_objects = jsonb_set(gate_objects, '{relation_oid}', '1')",
     "another gate": "gate_version = 'another'",

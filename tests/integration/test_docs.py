@@ -52,7 +52,9 @@ def test_the_examples_run(cluster: Cluster, shop: str) -> None:
     with cluster.connect(shop) as connection:
         states = connection.execute("select state from architect.proposals order by proposal_id").fetchall()
         assert {("reverted",), ("rejected",)} <= set(states), states
-        assert connection.execute("select count(*) from architect.measurements where verdict = 'improved'").fetchone() == (1,)
+        assert connection.execute(
+            "select count(*) from architect.measurements where verdict = 'improved'"
+        ).fetchone() == (1,)
 
 
 def test_everything_public_has_an_example(cluster: Cluster, database: str) -> None:

@@ -28,7 +28,8 @@ begin
   return a;
 end $$;
 create function low.evil(a int, b int) returns boolean language sql immutable as 'select low.evil(a) = b';
-create function low.evil_text(c varchar) returns text language plpgsql immutable as $$ begin perform low.evil(1); return c; end $$;
+create function low.evil_text(c varchar) returns text language plpgsql immutable as
+  $$ begin perform low.evil(1); return c; end $$;
 create function low.lower(varchar) returns text language sql immutable as 'select low.evil_text($1)';
 create function low.abs(int) returns int language sql immutable as 'select low.evil($1)';
 create function low.evil_rows() returns setof int language sql immutable as 'select low.evil(1)';
@@ -102,8 +103,8 @@ QUERIES = [
     "select * from low.generated where b = 5",
     "select * from pg_class where relname = 'x'",
     "select 1 as \"; copy (select 1) to program 'touch /tmp/evil'; --\" from low.t where a = 5",
-    f"select * from {STRANGE_TABLE} where \"a'; select low.evil(5); --\" = 5",
-    f"select * from {STRANGE_TABLE} where \"größe\" = 5",
+    f'select * from {STRANGE_TABLE} where "a\'; select low.evil(5); --" = 5',
+    f'select * from {STRANGE_TABLE} where "größe" = 5',
     "select * from low.t where a = 5 -- '; select low.evil(5); --",
     "select * from low.t where b = $x$'; select low.evil(5); --$x$",
     "select * from low.t where a in (" + ", ".join(map(str, range(3000))) + ")",
@@ -160,7 +161,11 @@ def notices_of(connection: Connection) -> list[str]:
 
 def test_evil_works(cluster: Cluster, planted: Connection) -> None:
     """The trap itself: planning such a statement, without running it, runs the code with the planner's rights."""
-    for trap in ("select * from low.t where a = low.evil(5)", "select * from low.partly where b = 'x'", "select * from low.v"):
+    for trap in (
+        "select * from low.t where a = low.evil(5)",
+        "select * from low.partly where b = 'x'",
+        "select * from low.v",
+    ):
         before = evil_ran(cluster)
         planted.execute(f"explain {trap}")  # type: ignore[call-overload]
         assert evil_ran(cluster) > before, trap
@@ -192,7 +197,9 @@ def test_proofs_run_nothing(cluster: Cluster, planted: Connection) -> None:
     harmless = []
     for text in QUERIES:
         for role in (LOW, "postgres", None):
-            row = planted.execute("select harmless, reason from architect.prove_harmless(%s, %s)", (text, role)).fetchone()
+            row = planted.execute(
+                "select harmless, reason from architect.prove_harmless(%s, %s)", (text, role)
+            ).fetchone()
             assert row is not None
             assert row[0] or row[1], text[:80]
             if row[0]:
@@ -251,7 +258,9 @@ def test_secrets_are_not_kept(cluster: Cluster, database: str, superuser: Connec
     people.make_role(superuser, LOW)
     people.make_table(superuser, rows=1)
     # five values of a fifth each: common, none of them rare enough for a partial index
-    superuser.execute("insert into app.thing select i + 1, i, 'CANARY-value-' || i % 5 from generate_series(1, 20000) as i")
+    superuser.execute(
+        "insert into app.thing select i + 1, i, 'CANARY-value-' || i % 5 from generate_series(1, 20000) as i"
+    )
     superuser.execute("analyze app.thing; select pg_stat_statements_reset()")
     for secret in SECRETS:
         superuser.execute(secret.encode())
@@ -260,7 +269,9 @@ def test_secrets_are_not_kept(cluster: Cluster, database: str, superuser: Connec
     log = cluster.directory / "log"
     start = log.stat().st_size
     told = notices_of(superuser)
-    superuser.execute("call architect.sp_autonomous_improvement(dry_run => false, max_changes_per_run => 10, debug => true)")
+    superuser.execute(
+        "call architect.sp_autonomous_improvement(dry_run => false, max_changes_per_run => 10, debug => true)"
+    )
     for name in people.relations(superuser):
         found = superuser.execute(f"select t::text from architect.{name} as t").fetchall()
         assert not [row for row in found if "CANARY" in str(row[0])], name

@@ -24,9 +24,13 @@ def untouched(cluster_factory: Callable[..., Cluster]) -> Iterator[Cluster]:
 
 PREPARED = {
     # how it was prepared: (statements, what CREATE EXTENSION says, statements that mend it)
-    "superuser": ("create role architect_owner superuser", "exists with attributes", "alter role architect_owner nosuperuser"),
+    "superuser": (
+        "create role architect_owner superuser", "exists with attributes", "alter role architect_owner nosuperuser",
+    ),
     "login": ("create role architect_viewer login", "exists with attributes", "alter role architect_viewer nologin"),
-    "bypass": ("create role architect_planner bypassrls", "exists with attributes", "alter role architect_planner nobypassrls"),
+    "bypass": (
+        "create role architect_planner bypassrls", "exists with attributes", "alter role architect_planner nobypassrls",
+    ),
     "createrole": (
         "create role architect_admin createrole", "exists with attributes", "alter role architect_admin nocreaterole",
     ),
@@ -104,16 +108,15 @@ def test_schema_of_somebody_else(untouched: Cluster) -> None:
 def test_a_superuser_of_any_name(untouched: Cluster) -> None:
     with untouched.connect() as connection:
         people.make_role(connection, 'dba "1"', options="superuser login")
-    with untouched.database("template1") as name:
-        with untouched.connect(name, user='dba "1"') as connection:
-            connection.execute(INSTALL)
-            row = connection.execute(
-                "select nspowner::regrole::text from pg_namespace where nspname = 'architect'"
-            ).fetchone()
-            assert row == ("architect_owner",)
-            # The server leaves the schema of an extension; it is empty, and the next installation takes it.
-            connection.execute("drop extension pg_architect cascade")
-            connection.execute(INSTALL)
+    with untouched.database("template1") as name, untouched.connect(name, user='dba "1"') as connection:
+        connection.execute(INSTALL)
+        row = connection.execute(
+            "select nspowner::regrole::text from pg_namespace where nspname = 'architect'"
+        ).fetchone()
+        assert row == ("architect_owner",)
+        # The server leaves the schema of an extension; it is empty, and the next installation takes it.
+        connection.execute("drop extension pg_architect cascade")
+        connection.execute(INSTALL)
 
 
 def test_only_a_superuser_installs(untouched: Cluster) -> None:
@@ -168,7 +171,8 @@ def test_enroll_unknown(superuser: Connection, name: str | None) -> None:
     for function in ("enroll", "withdraw"):
         with pytest.raises(psycopg.Error) as caught:
             superuser.execute(f"select architect.{function}(%s)", (name,))
-        assert caught.value.sqlstate == "42704" and caught.value.diag.message_hint
+        assert caught.value.sqlstate == "42704"
+        assert caught.value.diag.message_hint
 
 
 def test_enroll_and_withdraw(cluster: Cluster, database: str, superuser: Connection) -> None:
@@ -178,7 +182,8 @@ def test_enroll_and_withdraw(cluster: Cluster, database: str, superuser: Connect
     with cluster.connect(database) as fresh:
         for name in (APP, 't_App "2"'):
             told = fresh.execute("select architect.enroll(%s)", (name,)).fetchone()
-            assert told is not None and "now holds the rights" in told[0]
+            assert told is not None
+            assert "now holds the rights" in told[0]
             fresh.execute("select architect.enroll(%s)", (name,))  # twice is once
     rows = superuser.execute(
         "select role_name, enrolled_by, is_effective from architect.enrollments order by 1"

@@ -1,10 +1,10 @@
-"""People with the roles of pg_architect, its entry points as the catalogue has them, and what a refusal must look like."""
+"""People with the roles of pg_architect, its entry points by the catalogue, and what a refusal must look like."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
@@ -35,7 +35,7 @@ def make_people(connection: Connection) -> None:
 def make_role(connection: Connection, name: str, *groups: str, options: str = "login") -> None:
     there = connection.execute("select from pg_roles where rolname = %s", (name,)).fetchone()
     if there is None:
-        connection.execute(sql.SQL("create role {} " + options).format(sql.Identifier(name)))  # type: ignore[arg-type]
+        connection.execute(sql.SQL("create role {} " + options).format(sql.Identifier(name)))
     for group in groups:
         connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(group), sql.Identifier(name)))
 
@@ -55,10 +55,10 @@ class Routine:
         given = [*values, *[None] * (len(self.types) - len(values))]
         arguments = [f"{_literal(value)}::{type_name}" for value, type_name in zip(given, self.types, strict=True)]
         if self.is_procedure:
-            return sql.SQL(f"call architect.{self.name}({', '.join(arguments)})")  # type: ignore[arg-type]
-        # Subqueries, because a call of a strict function with a constant NULL is folded before anybody's right is checked.
+            return sql.SQL(f"call architect.{self.name}({', '.join(arguments)})")
+        # Subqueries, because a strict function's call with a constant NULL is folded before a right is checked.
         hidden = ", ".join(f"(select {argument})" for argument in arguments)
-        return sql.SQL(f"select * from architect.{self.name}({hidden})")  # type: ignore[arg-type]
+        return sql.SQL(f"select * from architect.{self.name}({hidden})")
 
 
 def _literal(value: str | None) -> str:
@@ -82,15 +82,16 @@ def public_routines(connection: Connection) -> list[Routine]:
 def relations(connection: Connection) -> list[str]:
     """Tables and views of schema architect."""
     rows = connection.execute(
-        "select relname from pg_class where relnamespace = 'architect'::regnamespace and relkind in ('r', 'p', 'v', 'm')"
-        " order by 1"
+        "select relname from pg_class where relnamespace = 'architect'::regnamespace"
+        " and relkind in ('r', 'p', 'v', 'm') order by 1"
     ).fetchall()
     return [name for (name,) in rows]
 
 
 def tables(connection: Connection) -> list[str]:
     rows = connection.execute(
-        "select relname from pg_class where relnamespace = 'architect'::regnamespace and relkind in ('r', 'p') order by 1"
+        "select relname from pg_class where relnamespace = 'architect'::regnamespace"
+        " and relkind in ('r', 'p') order by 1"
     ).fetchall()
     return [name for (name,) in rows]
 
@@ -101,14 +102,16 @@ def state_of_the_world(connection: Connection) -> dict[str, Any]:
     for name in tables(connection):
         query = sql.SQL("select count(*), md5(string_agg(t::text, '' order by t::text)) from architect.{} as t")
         found[name] = connection.execute(query.format(sql.Identifier(name))).fetchone()
-    for name, query in {
-        "objects": "select count(*), md5(string_agg(format('%s %s %s', oid, relname, relacl), '' order by oid)) from pg_class"
+    catalogue: dict[str, LiteralString] = {
+        "objects": "select count(*), md5(string_agg(format('%s %s %s', oid, relname, relacl), '' order by oid))"
+        " from pg_class"
         " where relpersistence <> 't' and relnamespace not in ('pg_toast'::regnamespace)",
         "routines": "select count(*), md5(string_agg(format('%s %s', oid, proacl), '' order by oid)) from pg_proc",
         "roles": "select count(*), md5(string_agg(r::text, '' order by r.oid)) from pg_roles as r",
         "members": "select count(*) from pg_auth_members",
-    }.items():
-        found[name] = connection.execute(query).fetchone()  # type: ignore[arg-type]
+    }
+    for name, text in catalogue.items():
+        found[name] = connection.execute(text).fetchone()
     return found
 
 
@@ -118,7 +121,8 @@ def refused(connection: Connection, statement: Any, sqlstate: str, words: str = 
         connection.execute(statement)
     diag = caught.value.diag
     told = f"{diag.sqlstate} {diag.message_primary} ({diag.message_detail}; {diag.message_hint})"
-    assert diag.sqlstate == sqlstate and words in (diag.message_primary or ""), told
+    assert diag.sqlstate == sqlstate, told
+    assert words in (diag.message_primary or ""), told
     assert not hint or diag.message_hint, f"no hint: {told}"
     if connection.autocommit:
         assert connection.execute("select 1").fetchone() == (1,)
@@ -138,8 +142,8 @@ def insert_proposal(
     """A proposal as the cycle would write it, put there by a superuser; returns its number."""
     objects = json.dumps({"relation_oid": 0, "relation_name": "app.thing", "index_name": f"thing_{number}"})
     row = connection.execute(
-        """insert into architect.proposal (deployment_id, generator, change_type, requested_by, relation_oid, relation_name,
-             relation_owner, index_name, title, hypothesis, why, apply_sql, revert_sql, definition,
+        """insert into architect.proposal (deployment_id, generator, change_type, requested_by, relation_oid,
+             relation_name, relation_owner, index_name, title, hypothesis, why, apply_sql, revert_sql, definition,
              risk_level, impact, prediction, gate_verdict, gate_reasons, gate_version, gate_objects, digest, state)
            select architect._this_deployment(), 'rules', 'create_index', %(who)s, 0, 'app.thing', %(app)s, %(index)s,
              'an index', 'it helps', 'because', %(apply)s, %(revert)s, %(apply)s,

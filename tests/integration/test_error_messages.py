@@ -1,0 +1,148 @@
+"""Messages that need an odd moment to be seen; golden/errors.txt lists every one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from support import people
+from support.cluster import Cluster, install_extensions
+from support.people import APP, OPERATOR, Connection, refused
+
+INDEX = "create index concurrently thing_a on app.thing (a)"
+
+
+@pytest.fixture
+def superuser(cluster: Cluster, database: str) -> Iterator[Connection]:
+    with cluster.connect(database) as connection:
+        people.make_people(connection)
+        people.make_table(connection)
+        connection.execute(f"select architect.enroll('{APP}')")
+        yield connection
+        connection.execute(f"revoke {APP} from architect_executor")
+
+
+@pytest.fixture
+def operator(cluster: Cluster, database: str, superuser: Connection) -> Iterator[Connection]:
+    with cluster.connect(database, user=OPERATOR) as connection:
+        yield connection
+
+
+def deploy(number: int) -> str:
+    return f"call architect.sp_deploy_approved({number}, wait => '1 minute')"
+
+
+def test_a_move_that_is_not_allowed(superuser: Connection) -> None:
+    number = people.insert_proposal(superuser, "somebody", "kept")
+    refused(superuser, f"select architect._transition({number}, 'approved')", "55000", "it cannot become approved")
+    refused(superuser, "select architect._transition(99, 'approved')", "55000", "is unknown")
+
+
+def test_a_count_is_a_whole_number(superuser: Connection) -> None:
+    refused(superuser, "select architect.set_setting('max_statements', '10.5')", "22023", "is a count")
+
+
+def test_a_read_only_session(operator: Connection) -> None:
+    operator.execute("select architect.take_snapshot()")  # registers this copy of the template
+    operator.execute("set default_transaction_read_only = on")
+    refused(operator, "call architect.sp_autonomous_improvement()", "25006", "this session is read-only")
+
+
+def test_the_planner_takes_queries_only(superuser: Connection) -> None:
+    """Its callers prove what they pass; this holds the line if one forgets."""
+    for text in ("drop table app.thing", "delete from app.thing", "create table x as select 1", "do $$ begin end $$"):
+        refused(superuser, f"select architect._planner_replay('{text}', '{{}}', '{{}}')", "42501", "only a SELECT")
+        for name in ("_planner_parameter_types",):
+            refused(superuser, f"select architect.{name}('{text}')", "0A000", "only a query is planned", hint=False)
+    request = '{"indexes": ["drop table app.thing"], "statements": []}'
+    words = "only a create index statement can be tried"
+    refused(superuser, f"select architect._planner_what_if('{request}')", "0A000", words, hint=False)
+    assert superuser.execute("select count(*) from app.thing").fetchone() == (2000,)
+
+
+def test_an_owner_who_became_somebody_else(cluster: Cluster, database: str, superuser: Connection) -> None:
+    """Rights that were given after the enrollment count, too."""
+    number = people.approved_change(cluster, database, INDEX)
+    superuser.execute(f"grant pg_execute_server_program to {APP}")
+    try:
+        with cluster.connect(database, user=OPERATOR) as operator:
+            refused(operator, deploy(number), "42501", "architect_executor must not act for the owner of app.thing")
+    finally:
+        superuser.execute(f"revoke pg_execute_server_program from {APP}")
+
+
+def test_an_owner_without_a_place_for_the_index(cluster: Cluster, database: str, superuser: Connection) -> None:
+    superuser.execute("alter schema app owner to postgres")
+    superuser.execute(f"grant usage on schema app to {APP}")
+    number = people.approved_change(cluster, database, INDEX)
+    with cluster.connect(database, user=OPERATOR) as operator:
+        refused(operator, deploy(number), "42501", f'"{APP}" may not create objects in the schema of app.thing')
+
+
+def test_an_index_that_somebody_dropped(cluster: Cluster, database: str, superuser: Connection) -> None:
+    number = people.approved_change(cluster, database, INDEX)
+    superuser.execute("update architect.proposal set state = 'deployed'")
+    with cluster.connect(database, user=OPERATOR) as operator:
+        refused(operator, deploy(number), "55000", "the index was dropped by somebody else")
+    assert superuser.execute("select state from architect.proposal").fetchone() == ("failed",)
+
+
+def test_a_name_that_is_taken_meanwhile(cluster: Cluster, database: str, superuser: Connection) -> None:
+    """Between the last look and the build; what has the name now is left alone."""
+    number = people.approved_change(cluster, database, INDEX)
+    superuser.execute("update architect.proposal set state = 'deploying'; create table app.thing_a ()")
+    with cluster.connect(database, user=OPERATOR) as operator:
+        refused(operator, deploy(number), "55000", "another relation has the name")
+    assert superuser.execute("select state, to_regclass('app.thing_a') from architect.proposal").fetchone() == (
+        "failed",
+        "app.thing_a",
+    )
+
+
+def test_a_reader_in_the_way_of_a_rollback(cluster: Cluster, database: str, superuser: Connection) -> None:
+    number = people.approved_change(cluster, database, INDEX)
+    superuser.execute(INDEX)
+    superuser.execute("""
+        update architect.proposal set state = 'kept', created_index_oid = 'app.thing_a'::regclass;
+        insert into architect.built_index (deployment_id, index_oid, relation_oid, index_name, proposal_id)
+        select deployment_id, created_index_oid, relation_oid, index_name, proposal_id from architect.proposal;
+        select architect.set_setting('build_lock_timeout', '1');
+    """)
+    call = f"call architect.sp_rollback({number}, 'maintenance')"
+    with cluster.connect(database, user=OPERATOR) as operator:
+        with cluster.connect(database) as reader, reader.transaction():
+            reader.execute("select count(*) from app.thing where a = 1")
+            refused(
+                operator, call, "55000", f"proposal {number} could not be reverted: canceling statement due to lock"
+            )
+        row = superuser.execute(
+            "select status from architect.check_health() where component = %s", (f"proposal {number}",)
+        )
+        assert row.fetchone() == ("critical",)
+        operator.execute(call)
+    assert superuser.execute("select state, to_regclass('app.thing_a') from architect.proposal").fetchone() == (
+        "reverted",
+        None,
+    )
+
+
+def test_a_standby(cluster_factory: Callable[..., Cluster]) -> None:
+    """It says that it is one, and where to go."""
+    server = cluster_factory()
+    with server.connect() as connection:
+        install_extensions(connection)
+        people.make_people(connection)
+    server.tool("stop")
+    (server.directory / "data/standby.signal").touch()
+    server.tool("start")
+    with server.connect() as connection:
+        refused(connection, "call architect.sp_autonomous_improvement()", "25006", "this server is a standby")
+        row = connection.execute(
+            "select status, remedy from architect.check_health() where component = 'server'"
+        ).fetchone()
+        assert row is not None
+        assert row[0] == "critical"
+        refused(connection, "select architect.take_snapshot()", "25006", hint=False)
+        connection.execute("select * from architect.proposals, architect.findings, architect.top_queries")
+    server.remove()
