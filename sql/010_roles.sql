@@ -28,6 +28,8 @@ begin
         alter role architect_executor set search_path = pg_catalog, pg_temp;
         alter role architect_executor set client_connection_check_interval = '1s';
         alter role architect_executor set lock_timeout = '60s';
+        -- In a deadlock it is the one that looks first who gives up: never a user.
+        alter role architect_executor set deadlock_timeout = '100ms';
         alter role architect_executor set statement_timeout = '1h';
       end if;
       continue;

@@ -198,6 +198,9 @@ create trigger refuse_change before update or delete or truncate on architect.ap
   for each statement execute function architect._refuse_change();
 create trigger refuse_change before update or delete or truncate on architect.proposal_event
   for each statement execute function architect._refuse_change();
+-- also for sessions that replicate
+alter table architect.approval enable always trigger refuse_change;
+alter table architect.proposal_event enable always trigger refuse_change;
 
 create table architect.policy (
   change_type text primary key,

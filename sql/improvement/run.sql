@@ -6,7 +6,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 declare
-  here uuid := architect._this_deployment();
+  here uuid;
   own record;
   new_id bigint;
 begin
@@ -14,6 +14,11 @@ begin
     raise exception 'this server is a standby, a run cannot be recorded here' using errcode = '25006',
       hint = 'Call it on the primary.';
   end if;
+  if current_setting('transaction_read_only')::boolean then
+    raise exception 'this session is read-only, a run cannot be recorded' using errcode = '25006',
+      hint = 'Run: set default_transaction_read_only = off;';
+  end if;
+  here := architect._this_deployment();
   -- A session that is gone cannot end its run any more.
   update architect.run as r
      set status = 'interrupted', ended_at = clock_timestamp(), error = 'its session ended'

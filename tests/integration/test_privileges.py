@@ -195,7 +195,8 @@ def test_texts_of_others_are_invisible(cluster: Cluster, database: str, superuse
             "insert into architect.finding"
             " (snapshot_id, deployment_id, rule, key, severity, title, statement_id, detail, remedy)"
             " select %s, deployment_id, 'test', 'test', 'high', 'app.thing', statement_id, 'app.thing', ''"
-            "   from architect.statement where role_oid = 't_author'::regrole and text like '%%app.thing where b = %%' limit 1",
+            "   from architect.statement"
+            "  where role_oid = 't_author'::regrole and text like '%%app.thing where b = %%'",
             snapshot,
         )
 

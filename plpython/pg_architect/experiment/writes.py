@@ -99,7 +99,7 @@ def counters(db: Database, query_ids: Sequence[int]) -> list[Row]:
                    sum(shared_blks_hit + shared_blks_read)::bigint as buffers,
                    sum(wal_records)::bigint as wal_records, sum(wal_fpi)::bigint as wal_fpi,
                    sum(wal_bytes)::float8 as wal_bytes
-              from {found[0]["schema"]}.pg_stat_statements
+              from {found[0]["schema"]}.pg_stat_statements(false)  -- the counters without the texts
              where queryid = any($1::bigint[])
                and dbid = (select oid from pg_database where datname = current_database())
              group by queryid""",

@@ -161,7 +161,26 @@ def _deployed(db: Database, proposal: Row) -> Action:
 
 
 def _verifying(db: Database, proposal: Row) -> Action:
-    """A measurement was interrupted (a finished one has moved the state already): measure again."""
+    """A measurement was interrupted: take its verdict if it had been recorded, else measure again."""
+    recorded = db.query(
+        """select m.measurement_id, m.verdict, m.explanation from architect.measurement as m
+            where m.proposal_id = $1
+              and m.started_at >= (select max(e.happened_at) from architect.proposal_event as e
+                                    where e.proposal_id = $1 and e.to_state = 'verifying')
+            order by m.measurement_id desc limit 1""",
+        proposal["proposal_id"],
+    )
+    if recorded:
+        found = recorded[0]
+        db.query(
+            "select architect._conclude($1, $2, $3, $4, $5)",
+            proposal["proposal_id"],
+            found["measurement_id"],
+            found["verdict"],
+            found["verdict"] == "improved",
+            found["explanation"],
+        )
+        return {"action": "again"}
     db.query("select architect._transition($1, 'deployed', 'the measurement was interrupted')", proposal["proposal_id"])
     return {"action": "again"}
 

@@ -15,6 +15,9 @@ from pg_architect.core.errors import ArchitectError
 from pg_architect.core.settings import load
 from pg_architect.telemetry import classify
 
+# A database without an encoding (SQL_ASCII) lets any bytes into the statistics, which all databases share.
+CHARACTER_NOT_IN_REPERTOIRE = "22021"
+
 
 @dataclass(frozen=True, slots=True)
 class CapturedStatement:
@@ -207,6 +210,12 @@ def _read(db: Database, source: _Source) -> list[Row]:
     except ArchitectError as exc:
         if not handled(exc):
             raise
+        if exc.sqlstate == CHARACTER_NOT_IN_REPERTOIRE:
+            raise ArchitectError(
+                errors.OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "pg_stat_statements holds a text of another database that cannot be read in this one's encoding",
+                hint="Run: select pg_stat_statements_reset(0, oid, 0) from pg_database where encoding = 0;",
+            ) from exc
         hint = "Check that pg_stat_statements is in shared_preload_libraries and that the server was restarted."
         raise ArchitectError(errors.OBJECT_NOT_IN_PREREQUISITE_STATE, exc.message, hint=hint) from exc
 
