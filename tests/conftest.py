@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from pg_architect.core.errors import ArchitectError
+from support import errors_seen
 from support.cluster import Cluster, new_cluster
 
 
@@ -25,6 +27,20 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "last: runs after every other test")
     # Stop the clusters also when somebody ends the run with a plain kill.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def noted_errors() -> Iterator[None]:
+    """Errors that are raised in this very process are met, too."""
+    original = ArchitectError.__init__
+
+    def note(self: ArchitectError, sqlstate: str, message: str, **details: Any) -> None:
+        errors_seen.seen.add(message)
+        original(self, sqlstate, message, **details)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ArchitectError, "__init__", note)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Odd databases: nothing to see, nothing to see it with, names and objects out of the ordinary. Always a plain report."""
+"""Databases with odd encodings and settings."""
 
 from __future__ import annotations
 
