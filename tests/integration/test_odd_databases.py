@@ -1,4 +1,4 @@
-"""Databases with odd encodings and settings."""
+"""Odd databases: nothing to see, nothing to see it with, odd names and objects. Always a plain report."""
 
 from __future__ import annotations
 
