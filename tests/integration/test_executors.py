@@ -76,6 +76,10 @@ def test_pg_cron_carries_out_everything(stock: Cluster) -> None:
     """Build, measurement and verdict happen in background workers; no credential, no session from outside."""
     assert health(stock, CRON).startswith("executor|ok|pg_cron workers")
     done = deploy(stock, CRON, wait="5 minutes", timeout=330)
+    runs = (
+        "select runid, command, status, return_message, start_time, end_time from cron.job_run_details order by runid"
+    )
+    print(ask(stock, CRON, runs), ask(stock, CRON, "select * from cron.job"))  # shown if the test fails
     assert "pg_cron carries this out" in done.stderr
     check_kept(stock, CRON, done)
     assert ask(stock, CRON, "select count(*) from cron.job") == "0"
