@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from support import people
-from support.cluster import Cluster, install_extensions
+from support.cluster import ROOT, Cluster, install_extensions
 from support.people import APP, OPERATOR, Connection, refused
 
 INDEX = "create index concurrently thing_a on app.thing (a)"
@@ -146,3 +147,38 @@ def test_a_standby(cluster_factory: Callable[..., Cluster]) -> None:
         refused(connection, "select architect.take_snapshot()", "25006", hint=False)
         connection.execute("select * from architect.proposals, architect.findings, architect.top_queries")
     server.remove()
+
+
+def test_a_server_of_another_version(superuser: Connection) -> None:
+    """As on PostgreSQL 14 or 19: the guard itself, with other bounds."""
+    guard = (ROOT / "sql/000_guard.sql").read_text()
+    assert "150000 and 189999" in guard
+    words = "pg_architect supports PostgreSQL 15 to 18, this is"
+    refused(superuser, guard.replace("150000 and 189999", "140000 and 149999").encode(), "0A000", words)
+
+
+def test_a_socket_of_another_server(cluster_factory: Callable[..., Cluster]) -> None:
+    """The executor's session must be on the very server that asks for it, whatever lies at the socket's path."""
+    ours, other = cluster_factory(), cluster_factory()
+    for server in (ours, other):
+        with server.connect() as connection:
+            install_extensions(connection)
+    crossing = ours.directory / "crossing"
+    shutil.copytree(ours.directory / "socket", crossing, ignore=lambda _, names: names)
+    shutil.chown(crossing, (ours.directory / "socket").owner())
+    ours.tool("stop")
+    ours.start({"unix_socket_directories": f"'{crossing}, {ours.socket}'"})
+    own = crossing / f".s.PGSQL.{ours.port}"
+    own.unlink()
+    own.symlink_to(f"{other.socket}/.s.PGSQL.{other.port}")
+    with ours.connect() as connection:
+        row = connection.execute("select status, detail from architect.check_health() where component = 'executor'")
+        status, detail = row.fetchone() or ("", "")
+        assert status == "warning"
+        assert "the server behind the socket is another one" in detail
+        people.make_people(connection)
+        number = people.insert_proposal(connection, "somebody", "approved")
+        with ours.connect(user=OPERATOR) as operator:
+            refused(operator, deploy(number), "55000", "the server behind the socket is another one")
+    for server in (ours, other):
+        server.remove()
