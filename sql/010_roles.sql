@@ -9,7 +9,8 @@ begin
     select * from (values
       -- name, may log in, what it is for, what it is a member of
       ('architect_owner',    false, 'owns the objects of pg_architect', '{pg_read_all_stats,pg_read_all_settings}'),
-      ('architect_planner',  false, 'plans and replays statements that were proved harmless; reads only', '{pg_read_all_data}'),
+      ('architect_planner',  false, 'plans and replays what was proved harmless, with rights that are lent to it', '{}'),
+      ('architect_reader',   false, 'reads planner statistics of every table; runs nothing', '{pg_read_all_data}'),
       ('architect_executor', true,  'carries out approved changes; logs in over the local socket or as a pg_cron worker', '{}'),
       ('architect_viewer',   false, 'reads the views of pg_architect', '{}'),
       ('architect_operator', false, 'runs the improvement cycle and deploys what was approved', '{architect_viewer}'),
@@ -51,8 +52,8 @@ begin
       raise exception 'role "%" is a member of %, which pg_architect does not grant it', wanted.name, stranger
         using errcode = '42501', hint = format('Run: revoke %s from %I;', stranger, wanted.name);
     end if;
-    -- Whoever is a member of these three could act as pg_architect itself.
-    if wanted.name in ('architect_owner', 'architect_planner', 'architect_executor') then
+    -- Whoever is a member of these could act as pg_architect itself.
+    if wanted.name in ('architect_owner', 'architect_planner', 'architect_reader', 'architect_executor') then
       select m.member::regrole::text into stranger
         from pg_catalog.pg_auth_members as m
         join pg_catalog.pg_roles as r on r.oid = m.member
@@ -66,7 +67,7 @@ begin
   end loop;
 
   grant pg_read_all_stats, pg_read_all_settings to architect_owner;
-  grant pg_read_all_data to architect_planner;
+  grant pg_read_all_data to architect_reader;
   grant architect_viewer to architect_operator, architect_approver, architect_admin;
 end
 $roles$;

@@ -1,6 +1,6 @@
 -- Who owns and who may use what. An object that has privileges already is left alone: a DBA's own grants survive upgrades.
 alter schema architect owner to architect_owner;
-grant usage on schema architect to architect_viewer, architect_executor, architect_planner;
+grant usage on schema architect to architect_viewer, architect_executor, architect_planner, architect_reader;
 
 do $privileges$
 declare
@@ -22,9 +22,10 @@ begin
      where p.pronamespace = 'architect'::regnamespace
   loop
     new_owner := case
-      -- writing pg_index needs a superuser's ownership; it may only be run by the executor
-      when object.name = '_hide_index' then null
+      -- writing pg_index and granting any role need a superuser's ownership; what they do is always rolled back
+      when object.name in ('_hide_index', '_lend_rights') then null
       when object.name like '\_planner\_%' then 'architect_planner'
+      when object.name like '\_reader\_%' then 'architect_reader'
       when object.name like '\_executor\_%' then 'architect_executor'
       else 'architect_owner' end;
     if new_owner is not null and object.owner <> new_owner::regrole then
@@ -47,13 +48,14 @@ begin
           'sp_autonomous_improvement', 'sp_deploy_approved', 'sp_rollback', 'propose_change', 'take_snapshot',
           'judge_statement', 'prove_harmless', '_begin_run', '_end_run', '_think', '_submit', '_begin_rollback',
           '_must_be_deployable', '_own_address', '_is_resting', '_cron_is_usable', '_executor_start']),
-        ('architect_approver', array['approve', 'reject']),
+        ('architect_approver', array['approve', 'reject', 'judge_statement']),
         ('architect_admin', array[
           'set_setting', 'reset_setting', 'set_policy', 'enroll', 'withdraw', '_record_enrollment', '_unfit_owner', 'measurement_sample']),
         ('architect_executor', array[
           '_advance', '_step', '_record_baseline', '_conclude', '_record_measurement', '_write_counters', '_hide_index',
-          '_planner_replay', '_created_by_us', '_holds_snapshot', 'setting', 'settings', '_default_settings', '_load']),
-        ('architect_planner', array['_load', 'setting', 'settings', '_default_settings'])
+          '_lend_rights', '_planner_replay', '_created_by_us', '_holds_snapshot', '_next_cron_minute', 'setting', 'settings', '_default_settings', '_load']),
+        ('architect_planner', array['_load', 'setting', 'settings', '_default_settings']),
+        ('architect_owner', array['_lend_rights'])
       ) as role (name, objects)
       where object.name = any (role.objects)
     loop
@@ -61,7 +63,7 @@ begin
                      case object.kind when 'routine' then 'execute' else 'select' end,
                      case object.kind when 'routine' then 'routine' else 'table' end, object.identity, granted.name);
     end loop;
-    if new_owner = 'architect_planner' then
+    if new_owner in ('architect_planner', 'architect_reader') then
       execute format('grant execute on routine %s to architect_owner', object.identity);
     end if;
   end loop;

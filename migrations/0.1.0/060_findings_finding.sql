@@ -31,11 +31,5 @@ comment on column architect.finding.evidence is 'The same facts as numbers.';
 comment on column architect.finding.remedy is 'What can be done.';
 comment on column architect.finding.found_at is 'When it was found.';
 
--- Facts about a statement are for those who may see the statement.
-alter table architect.finding enable row level security;
-create policy finding_visible on architect.finding for select
-  using (statement_id is null
-         or exists (select from architect.statement as s where s.statement_id = finding.statement_id));
-
 select pg_catalog.pg_extension_config_dump('architect.finding', '');
 select pg_catalog.pg_extension_config_dump('architect.finding_finding_id_seq', '');

@@ -35,6 +35,17 @@ as $$
 $$;
 comment on function architect._cron_is_usable() is 'Whether pg_cron workers of this database can act as architect_executor.';
 
+create or replace function architect._next_cron_minute() returns text
+language sql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select format('%s %s %s %s *', extract(minute from next.at), extract(hour from next.at), extract(day from next.at),
+                extract(month from next.at))
+    from (select (clock_timestamp() + interval '65 seconds')
+                   at time zone coalesce(current_setting('cron.timezone', true), 'GMT') as at) as next
+$$;
+comment on function architect._next_cron_minute() is 'The schedule of one minute, at least 5 s ahead, in pg_cron''s time zone.';
+
 create or replace function architect._executor_start(proposal_id bigint) returns void
 language plpython3u volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp

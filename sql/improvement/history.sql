@@ -52,8 +52,8 @@ select h.change_type,
        count(*) filter (where h.verdict = 'improved') as improved,
        count(*) filter (where h.verdict = 'harmful') as harmful,
        count(*) filter (where h.was_rolled_back) as rollbacks,
-       avg(h.success_score) as average_success_score,
-       avg(h.performance_delta) as average_performance_delta
+       round(avg(h.success_score), 4) as average_success_score,
+       round(avg(h.performance_delta), 1) as average_performance_delta
   from architect.improvement_history as h
  where h.was_deployed
  group by h.change_type, h.risk_level;

@@ -78,7 +78,8 @@ select p.proposal_id,
        p.deployed_at,
        p.completed_at
   from architect.proposal as p
- where p.deployment_id = architect._deployment_id();
+ where p.deployment_id = architect._deployment_id()
+ order by p.proposal_id;
 comment on view architect.proposals is 'What would be done, why, what is expected of it, and how far it came.';
 
 create or replace view architect.pending_approvals with (security_invoker = true) as

@@ -25,7 +25,7 @@ return api.run(plpy, "telemetry.plans", "serve_explain", request)
 $$;
 comment on function architect._planner_explain(jsonb) is 'Plans of statements that were proved harmless, for given sets of parameters.';
 
-create or replace function architect._planner_column_statistics(relation oid)
+create or replace function architect._reader_column_statistics(relation oid)
 returns table (
   column_name name,
   type text,
@@ -58,4 +58,4 @@ as $$
    where a.attrelid = $1 and a.attnum > 0 and not a.attisdropped
    order by a.attnum
 $$;
-comment on function architect._planner_column_statistics(oid) is 'Planner statistics of the columns of a table; values are somebody''s data and stay inside.';
+comment on function architect._reader_column_statistics(oid) is 'Planner statistics of the columns of a table; values are somebody''s data and stay inside.';

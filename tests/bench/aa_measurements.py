@@ -45,6 +45,7 @@ SETTINGS: Mapping[str, Any] = {
 PARTS = (20, 50, 100, 200)
 TABLES = """
 create table public.orders (id int primary key, customer int not null, filler text);
+grant select on public.orders to architect_planner;
 insert into public.orders select i, i % 2000, repeat('x', 60) from generate_series(1, 30000) as i;
 create index theirs_customer on public.orders (customer);
 create index ours_twin on public.orders (customer);

@@ -81,7 +81,7 @@ def test_a_run_can_be_canceled_at_any_moment(shop: Shop) -> None:
         check_usable(call)
     assert canceled >= 3
     last = shop.rows("select status, error from architect.run where status <> 'completed'")
-    assert len(last) == canceled
+    assert canceled - 1 <= len(last) <= canceled  # the first may be canceled before the run is registered
     assert {status for status, _ in last} == {"canceled"}
     assert all(error for _, error in last)
     shop.begin("call architect.sp_autonomous_improvement()").result()

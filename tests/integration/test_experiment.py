@@ -21,12 +21,14 @@ from support.cluster import Cluster
 EXECUTOR = "architect_executor"
 TABLES = """
 create table public.orders (id int primary key, customer int not null, state text not null, filler text);
+grant select on public.orders to architect_planner;
 insert into public.orders
 select i, i % 2000, case when i % 1000 = 0 then 'open' else 'done' end, repeat('x', 60)
   from generate_series(1, 60000) as i;
 create table public.tags (id int primary key, tag int not null, weight int not null);
 insert into public.tags select i, (random() * 20)::int, i from generate_series(1, 60000) as i;
 analyze public.orders, public.tags;
+grant select on public.tags to architect_planner;
 create index ours_customer on public.orders (customer);
 create index theirs on public.orders (id, state);
 -- stands in for the rows of proposals
@@ -237,14 +239,20 @@ def test_values_reach_the_statement_as_the_server_reads_them(cluster: Cluster, d
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("select 1/(customer - $1) from public.orders", "it failed: division by zero"),
-        ("delete from public.orders where customer = $1", "it failed: only a SELECT can be replayed"),
-        ("select customer into public.copy from public.orders where customer = $1", "it failed: only a SELECT"),
-        ("with d as (delete from public.orders where customer = $1 returning 1) select * from d", "it failed: "),
-        ("select customer from public.orders where customer = $1 for update", "it failed: "),
-        ("select substr('x', 1, -$1)", "it failed on its parameter values or on data (SQLSTATE 22011)"),
-        ("select 1; select $1", "it failed: expected one statement"),
-        ("select x from public.secret where x = $1", "it failed: query would be affected by row-level security policy"),
+        ("select 1/(customer - $1) from public.orders", "the server refuses it (SQLSTATE 22012)"),
+        ("delete from public.orders where customer = $1", "the server refuses it (SQLSTATE 42501)"),
+        (
+            "select customer into public.copy from public.orders where customer = $1",
+            "the server refuses it (SQLSTATE 42501)",
+        ),
+        (
+            "with d as (delete from public.orders where customer = $1 returning 1) select * from d",
+            "the server refuses it",
+        ),
+        ("select customer from public.orders where customer = $1 for update", "the server refuses it"),
+        ("select substr('x', 1, -$1)", "the server refuses it (SQLSTATE 22011)"),
+        ("select 1; select $1", "the server refuses it (SQLSTATE 42601)"),
+        ("select x from public.secret where x = $1", "the server refuses it (SQLSTATE 42501)"),
     ],
 )
 def test_what_fails_is_reported_and_the_next_is_measured(cluster: Cluster, db: str, text: str, reason: str) -> None:
@@ -359,7 +367,7 @@ def test_a_measurement_in_a_procedure_is_decided_and_recorded(cluster: Cluster, 
         ).fetchall()
         assert rows == [
             (1, "read", 20, True, True, True, None),
-            (3, "read", 0, None, None, None, "it failed: division by zero"),
+            (3, "read", 0, None, None, None, "the server refuses it (SQLSTATE 22012)"),
             (2, "read", 0, None, None, None, "not plannable: user code"),
         ]
         assert owner.execute("select count(*) from architect.measurement_sample").fetchone() == (80,)
@@ -402,6 +410,7 @@ def test_a_plan_that_regresses_although_its_cost_falls_is_caught(cluster: Cluste
     """Two correlated columns: the planner expects the first match soon after the start of the index, and it is last."""
     with cluster.connect(db) as owner:
         owner.execute("create table public.jobs (id int, done boolean, payload text)")
+        owner.execute("grant select on public.jobs to architect_planner")
         owner.execute(
             "insert into public.jobs"
             " select i, i <= 59900, repeat('x', 50) from generate_series(1, 60000) as i order by random()"

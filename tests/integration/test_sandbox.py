@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 
 from support.cluster import Cluster
@@ -13,6 +14,7 @@ create table trace (who text);
 grant insert on trace to public;
 create table target (a int);
 insert into target select generate_series(1, 1000);
+grant select on target to architect_planner;
 create function leave_trace() returns trigger language plpgsql as $$
 begin insert into public.trace values (session_user); return null; end $$;
 create function do_evil() returns void language plpgsql as $$
@@ -56,6 +58,52 @@ def test_an_index_expression_added_after_the_proof_leaves_nothing(cluster: Clust
         assert session.execute("select count(*) from pg_class where relname = 'bait'").fetchone() == (0,)
         # and the session can write again
         session.execute("insert into trace values ('afterwards')")
+
+
+def test_rights_are_lent_and_never_kept(cluster: Cluster, database: str) -> None:
+    """architect_planner can do nothing by itself, and a loan cannot be committed."""
+    with cluster.connect(database) as superuser:
+        superuser.execute("create role lender_a; create table secret (a int)")
+        superuser.execute("create table target (a int); alter table target owner to lender_a")
+        superuser.execute("grant usage on schema public to lender_a")
+        lend = "select architect._lend_rights('lender_a'::regrole, array['target'::regclass]::oid[])"
+        lent = "select has_table_privilege('architect_planner', 'target', 'select')"
+        assert superuser.execute(lent).fetchone() == (False,)
+        with pytest.raises(psycopg.errors.InvalidTransactionTermination):
+            superuser.execute(lend)
+        assert superuser.execute(lent).fetchone() == (False,)
+        with superuser.transaction(force_rollback=True):
+            superuser.execute(lend)
+            assert superuser.execute(lent).fetchone() == (True,)
+            wrong = "select has_table_privilege('architect_planner', 'secret', 'select')"
+            assert superuser.execute(wrong).fetchone() == (False,)
+        assert superuser.execute(lent).fetchone() == (False,)
+        superuser.execute("drop table target, secret; drop owned by lender_a; drop role lender_a")
+
+
+def test_a_superuser_lends_nothing_of_their_own(cluster: Cluster, database: str) -> None:
+    """What a superuser ran is planned with the rights of the tables' owners; a mixture is refused."""
+    with cluster.connect(database) as superuser:
+        superuser.execute("create role lender; create schema others authorization lender")
+        superuser.execute("create table own (a int); create table theirs (a int); alter table theirs owner to lender")
+        superuser.execute("create table others.placed (a int)")
+
+        def lend(*tables: str) -> None:
+            names = ", ".join(f"'{name}'::regclass" for name in tables)
+            superuser.execute(f"select architect._lend_rights(10, array[{names}]::oid[])")
+
+        for tables, words in (
+            (("own", "theirs"), "a superuser and of others"),
+            (("others.placed",), "others could replace"),
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match=words):
+                lend(*tables)
+        with superuser.transaction(force_rollback=True):
+            lend("theirs")
+            reads = "select has_table_privilege('architect_planner', %s, 'select')"
+            assert superuser.execute(reads, ["theirs"]).fetchone() == (True,)
+            assert superuser.execute(reads, ["pg_authid"]).fetchone() == (False,)
+        superuser.execute("drop schema others cascade; drop table own, theirs; drop owned by lender; drop role lender")
 
 
 def test_the_same_without_the_sandbox_does_harm(cluster: Cluster, database: str) -> None:

@@ -9,7 +9,7 @@ from pg_architect.advisor.candidates import Candidate
 from pg_architect.advisor.size import BuildEstimate
 from pg_architect.core.errors import ArchitectError
 from pg_architect.findings.finding import percent
-from pg_architect.telemetry import classify
+from pg_architect.telemetry import classify, predicates
 from pg_architect.telemetry.examination import Examination, Examined
 from pg_architect.telemetry.plans import Plan
 from pg_architect.telemetry.statements import CapturedStatement
@@ -141,12 +141,27 @@ def prediction_basis(seen: Examination, helped: Sequence[HelpedStatement]) -> st
     sets = {len(e.sets) for e in seen.examined if e.captured.statement_id in {h.statement_id for h in helped}}
     most = max(sets, default=0)
     return (
-        "planner costs with a hypothetical index (HypoPG), each statement weighted by its share of statement time; the "
-        f"interval is the spread over up to {most} typical parameter sets and holds no error of the planner itself"
+        "planner costs with a hypothetical index (HypoPG), each statement on the table weighted by its share of "
+        f"statement time, over up to {most} typical parameter sets; the planner's own error is not in it"
     )
 
 
-# writes
+# risk and writes
+
+ONLY_ORDERS = (
+    "it is walked in order until enough rows fit: where they lie at the far end, that is slower than before, and the "
+    "planner takes them to be spread evenly"
+)
+
+
+def only_orders(seen: Examination, candidate: Candidate) -> bool:
+    """Whether no statement finds rows by its first column: it only hands them over in order."""
+    return not any(
+        use.use != predicates.ORDER
+        for item in seen.examined
+        for use in item.uses.columns
+        if use.usable and use.relation_oid == candidate.relation_oid and use.column == candidate.columns[0]
+    )
 
 
 def write_cost(seen: Examination, candidate: Candidate, table: Table) -> WriteCost:

@@ -12,7 +12,6 @@ from pg_architect.advisor.what_if import Question, WhatIf
 from pg_architect.core.db import Database
 from pg_architect.safety.index_statement import definition
 from pg_architect.telemetry.examination import Examination, Examined, examine
-from pg_architect.telemetry.tables import Table
 
 EQUAL_BENEFIT = 0.98  # of two candidates whose benefits differ by less than the planner can tell, the smaller one
 
@@ -65,24 +64,29 @@ def recommend(
     settings: Mapping[str, float],
     examination: Examination | None = None,
     excluded: Collection[str] = (),
+    assumed: Collection[str] = (),
 ) -> list[IndexRecommendation]:
     """The best indexes for the workload of a snapshot, best first; each judged with those before it in place.
 
-    ``excluded``: definitions (``index_statement.definition``) that must not be proposed.
+    ``excluded``: definitions (``index_statement.definition``) that must not be proposed; ``assumed``: those that may
+    soon be there, beside which the others are judged.
     """
     seen = examination or examine(db, snapshot_id, settings)
-    pool = [
-        one
+    named = [
+        (one, definition(naming.create_statement(one, seen.tables[one.relation_oid])))
         for one in candidates.generate(seen.examined, seen.tables, settings["rare_value_fraction"])
-        if definition(naming.create_statement(one, seen.tables[one.relation_oid])) not in excluded
     ]
-    if not pool or max_changes < 1:
+    base = [one for one, name in named if name in assumed]
+    pool = [*base, *(one for one, name in named if name not in excluded and name not in assumed)]
+    if len(pool) == len(base) or max_changes < 1:
         return []
     lack = what_if.missing(db)
     if lack is not None:
-        chosen: list[tuple[Candidate, Effect | None]] = [(c, None) for c in _unjudged(seen, pool)[:max_changes]]
+        chosen: list[tuple[Candidate, Effect | None]] = [
+            (c, None) for c in _unjudged(seen, pool[len(base) :])[:max_changes]
+        ]
     else:
-        chosen = list(_choose(db, seen, pool, max_changes, settings))
+        chosen = list(_choose(db, seen, pool, len(base), max_changes, settings))
     return [_described(db, seen, candidate, effect, settings, lack) for candidate, effect in chosen]
 
 
@@ -96,14 +100,19 @@ def explain_nothing(
 
 
 def _choose(
-    db: Database, seen: Examination, pool: Sequence[Candidate], max_changes: int, settings: Mapping[str, float]
+    db: Database,
+    seen: Examination,
+    pool: Sequence[Candidate],
+    assumed: int,
+    max_changes: int,
+    settings: Mapping[str, float],
 ) -> list[tuple[Candidate, Effect]]:
-    """Greedy: the candidate that saves most, then the one that saves most beside it."""
+    """Greedy: what saves most, then what saves most beside it; the first ``assumed`` of the pool are there already."""
     statements = [naming.create_statement(c, seen.tables[c.relation_oid]) for c in pool]
     planned = [e for e in seen.examined if e.plans and e.text]
-    base: tuple[int, ...] = ()
+    base: tuple[int, ...] = tuple(range(assumed))
     chosen: list[tuple[Candidate, Effect]] = []
-    open_positions = list(range(len(pool)))
+    open_positions = list(range(assumed, len(pool)))
     while open_positions and len(chosen) < max_changes:
         answers = _ask(db, planned, pool, statements, base, open_positions)
         effects = {
@@ -120,7 +129,7 @@ def _choose(
         }
         if not worth:
             break
-        best = _best(worth, pool, seen.tables)
+        best = _best(worth, pool, seen)
         chosen.append((pool[best], worth[best]))
         base = (*base, best)
         # What is worth nothing alone is worth nothing beside another one, but for joins; those come with the next run.
@@ -128,16 +137,22 @@ def _choose(
     return chosen
 
 
-def _best(worth: Mapping[int, Effect], pool: Sequence[Candidate], tables: Mapping[int, Table]) -> int:
+def _best(worth: Mapping[int, Effect], pool: Sequence[Candidate], seen: Examination) -> int:
     most = max(found.saved_share for found in worth.values())
     close = [position for position, found in worth.items() if found.saved_share >= most * EQUAL_BENEFIT]
 
-    def preference(position: int) -> tuple[float, bool, int, tuple[str, ...]]:
+    def preference(position: int) -> tuple[bool, float, bool, int, tuple[str, ...]]:
         candidate = pool[position]
-        estimate = size.estimate_size(candidate, tables[candidate.relation_oid])
+        estimate = size.estimate_size(candidate, seen.tables[candidate.relation_oid])
         # A partial index must be clearly smaller to be worth its dependence on one value.
         weight = 4.0 if candidate.predicate else 1.0
-        return estimate.bytes * weight, candidate.predicate is not None, len(candidate.keys), candidate.columns
+        return (
+            describe.only_orders(seen, candidate),
+            estimate.bytes * weight,
+            candidate.predicate is not None,
+            len(candidate.keys),
+            candidate.columns,
+        )
 
     return min(close, key=preference)
 
@@ -159,7 +174,9 @@ def _ask(
         touching = [p for p in positions if pool[p].relation_oid in item.relation_oids]
         if touching:
             configurations = tuple(dict.fromkeys(((), base, *((*base, p) for p in touching))))
-            questions.append(Question(item.captured.statement_id, item.text or "", item.sets, configurations))
+            questions.append(
+                Question(item.captured.statement_id, item.text or "", item.sets, configurations, item.author)
+            )
     return what_if.ask(db, questions, statements)
 
 
@@ -239,6 +256,8 @@ def _described(
     build = size.estimate_build(table, entries, describe.ms_per_block(seen, table), settings["build_rows_per_second"])
     writes = describe.write_cost(seen, candidate, table)
     risk, risk_reason = describe.risk(candidate, writes, build)
+    if describe.only_orders(seen, candidate):
+        risk, risk_reason = "high", describe.ONLY_ORDERS
     reduction = found.reduction if found else None
     return IndexRecommendation(
         relation_oid=table.oid,

@@ -17,7 +17,7 @@ from pg_architect.core import errors
 from pg_architect.core.db import Database, handled, row_json
 from pg_architect.core.errors import ArchitectError
 from pg_architect.safety import parse
-from pg_architect.safety.sandbox import undone
+from pg_architect.safety.sandbox import Author, NotLentError, refusal, undone
 from pg_architect.telemetry import plans
 from pg_architect.telemetry.plans import Plan
 
@@ -32,6 +32,7 @@ class Question:
     text: str
     sets: tuple[tuple[str | None, ...], ...]
     configurations: tuple[tuple[int, ...], ...]
+    author: Author | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +70,11 @@ def ask(db: Database, questions: Sequence[Question], indexes: Sequence[str]) -> 
             ],
             "indexes": list(indexes),
         }
-        rows = db.query("select architect._planner_what_if($1::jsonb)::text as answer", request)
-        answer = row_json(rows[0]["answer"])
+        try:
+            answer = row_json(undone(db, lambda request=request: _asked(db, request), question.author))  # type: ignore[misc]
+        except NotLentError as exc:
+            failed[question.statement_id] = exc.message
+            continue
         if answer.get("reason"):
             return WhatIf({}, {}, {}, answer["reason"])
         refused |= {int(position): why for position, why in answer["refused"].items()}
@@ -82,6 +86,10 @@ def ask(db: Database, questions: Sequence[Question], indexes: Sequence[str]) -> 
                     (plans.plan_from(plan), frozenset(plan["used"])) for plan in found["plans"]
                 )
     return WhatIf(answers, refused, failed)
+
+
+def _asked(db: Database, request: dict[str, Any]) -> Any:
+    return db.query("select architect._planner_what_if($1::jsonb)::text as answer", request)[0]["answer"]
 
 
 def serve(db: Database, request: object) -> str:
@@ -112,7 +120,7 @@ def _answer(db: Database, request: object) -> str:
         except ArchitectError as exc:
             if not handled(exc):
                 raise
-            answer["error"] = exc.message
+            answer["error"] = refusal(exc)
         answers.append(answer)
     return json.dumps({"statements": answers, "refused": refused})
 

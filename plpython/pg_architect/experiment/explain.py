@@ -22,7 +22,7 @@ def decision(
     worse_writes: Sequence[int],
 ) -> str:
     """The whole explanation: what decided, the figures, the statements, and what was not measured."""
-    sentences = [because]
+    sentences = [because, *_not_measured(statements, writes)]
     if total:
         sentences.append(f"workload-weighted cost of the touched statements: {ratio(total)}")
         sentences.append(
@@ -36,7 +36,6 @@ def decision(
     if untouched:
         plural = "s" if len(untouched) > 1 else ""
         sentences.append(f"{len(untouched)} write statement{plural}: {UNTOUCHED}")
-    sentences += _not_measured(statements, writes)
     return ". ".join(one[0].upper() + one[1:] for one in sentences) + "."
 
 
@@ -79,7 +78,12 @@ def _write(one: WriteEffect, worse: bool) -> str:
     for name, marked in (("WAL", change.wal_bytes), ("buffers", change.buffers)):
         if marked:
             told += f", {name} per call {_change(marked.value)}"
-    return told + (", significantly worse" if worse else "")
+    if not worse:
+        return told
+    # The time may be too noisy to tell; then it is the WAL that told.
+    return told + (
+        ", significantly worse" if change.time and change.time.interval()[0] > 1 else ", significantly more WAL"
+    )
 
 
 def _not_measured(statements: Sequence[StatementEffect], writes: Sequence[WriteEffect]) -> list[str]:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from pg_architect.core.db import Database, handled, row_json
 from pg_architect.core.errors import ArchitectError
+from pg_architect.safety.sandbox import Author, lend, refusal
 
 WITHOUT, WITH = "without", "with"
 ORDERS = ((WITHOUT, WITH, WITH, WITHOUT), (WITH, WITHOUT, WITHOUT, WITH))
@@ -24,7 +25,8 @@ ORDERS = ((WITHOUT, WITH, WITH, WITHOUT), (WITH, WITHOUT, WITHOUT, WITH))
 class ReplayStatement:
     """A qualified SELECT, proved harmless, with typical parameter sets; or the ``reason`` why it cannot be replayed.
 
-    ``calls`` and ``mean_ms`` (execution time per call) are those of the statistics.
+    ``calls`` and ``mean_ms`` (execution time per call) are those of the statistics. Without an ``author``
+    architect_planner must hold the rights itself, which it does not have by default.
     """
 
     statement_id: int
@@ -34,6 +36,7 @@ class ReplayStatement:
     calls: int
     mean_ms: float
     reason: str | None = None
+    author: Author | None = None
 
     @property
     def total_ms(self) -> float:
@@ -106,7 +109,7 @@ def replay(
             if not handled(exc):
                 raise
             db.rollback()
-            results.append(StatementSamples(statement, (), _failure(exc)))
+            results.append(StatementSamples(statement, (), refusal(exc)))
     return results
 
 
@@ -162,6 +165,8 @@ def _run(
             _hide(db, index_oid)
         else:
             _hide_in_vain(db, index_oid)
+        if statement.author is not None:
+            lend(db, statement.author)
         row = db.query(
             "select architect._planner_replay($1::text, $2::text[], $3::text[])::text as run",
             statement.text,
@@ -197,13 +202,6 @@ def _hide_in_vain(db: Database, index_oid: int) -> None:
     with contextlib.suppress(_UndoneError), db.subtransaction():
         _hide(db, index_oid)
         raise _UndoneError
-
-
-def _failure(exc: ArchitectError) -> str:
-    # Messages about data quote it, and parameter values are never stored.
-    if exc.sqlstate[:2] in ("22", "23") and exc.sqlstate != "22012":
-        return f"it failed on its parameter values or on data (SQLSTATE {exc.sqlstate})"
-    return f"it failed: {exc.message.removeprefix('pg_architect: ')}"
 
 
 def _too_long(needed: float, left: float) -> str:

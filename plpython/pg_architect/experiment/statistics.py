@@ -89,18 +89,23 @@ def paired_ratio(without: Sequence[float], with_change: Sequence[float]) -> Rati
     )
 
 
-def rate_ratio(before: Sequence[tuple[float, float]], after: Sequence[tuple[float, float]]) -> Ratio | None:
+def rate_ratio(
+    before: Sequence[tuple[float, float]],
+    after: Sequence[tuple[float, float]],
+    most_inflation: float = math.inf,
+) -> Ratio | None:
     """Log ratio of per-call costs between two sets of windows, each (calls, total cost).
 
     Two independent jackknives, joined as Welch (1947) joins two means. Neighbouring windows resemble each other, so
     that each counts for less: variance and degrees of freedom by (1 + r) / (1 - r) for an autocorrelation r (Bayley &
-    Hammersley 1946). None where a side has too little.
+    Hammersley 1946). None where a side has too little. ``most_inflation`` bounds that factor: an estimate from a dozen
+    windows is a poor one, and a trend can make it as large as one likes.
     """
     sides = [paired_ratio([w[0] for w in side], [w[1] for w in side]) for side in (before, after)]
     first, second = sides
     if first is None or second is None:
         return None
-    inflation = _inflation([[cost / calls for calls, cost in side] for side in (before, after)])
+    inflation = min(most_inflation, _inflation([[cost / calls for calls, cost in side] for side in (before, after)]))
     variances = [inflation * first.standard_error**2, inflation * second.standard_error**2]
     return Ratio(
         second.log - first.log,

@@ -7,6 +7,7 @@ from typing import Any
 from pg_architect.core.db import Database, Row, row_json
 from pg_architect.core.errors import INSUFFICIENT_PRIVILEGE, OBJECT_NOT_IN_PREREQUISITE_STATE
 from pg_architect.safety import gate
+from pg_architect.telemetry import statements
 
 # What `deployment.step` hands to the executor, as JSON.
 Action = dict[str, Any]
@@ -61,6 +62,8 @@ def obstacle(db: Database, proposal: Row) -> Action | None:
             f"Take that membership back, or run: select architect.withdraw('{owner}');",
             INSUFFICIENT_PRIVILEGE,
         )
+    if lack := statements.missing(db):
+        return stop(f"nothing could be measured: {lack}", "architect.check_health() says what to do first.")
     if not db.query("select architect._may_create_beside($1::oid) as may", proposal["relation_oid"])[0]["may"]:
         return stop(
             f'"{owner}" may not create objects in the schema of {proposal["relation_name"]}',

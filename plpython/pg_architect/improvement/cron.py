@@ -29,12 +29,7 @@ def schedule_statement(db: Database, proposal_id: int, sql: str) -> None:
     # Anything older would be taken for the outcome of this one.
     _unschedule(db, statement_job(proposal_id))
     # At one minute of the year, at least 5 s ahead: a job of every minute would start again before it is unscheduled.
-    once = db.query(
-        """select format('%s %s %s %s *', extract(minute from at), extract(hour from at), extract(day from at),
-                         extract(month from at)) as schedule
-             from (select (clock_timestamp() + interval '65 seconds')
-                            at time zone coalesce(current_setting('cron.timezone', true), 'GMT') as at) as next"""
-    )[0]["schedule"]
+    once = db.query("select architect._next_cron_minute() as schedule")[0]["schedule"]
     _schedule(db, statement_job(proposal_id), sql, once)
 
 

@@ -98,7 +98,8 @@ def generate(db: Database, run: journal.Run, observed: Observed, settings: Setti
     known = open_or_recent(db, settings)
     if lack := what_if.missing(db):
         run.say(db, "generate", f"effects are not predicted: {lack}", level="warning")
-    changes = _ask_generators(db, run, observed, settings, known.keys())
+    assumed = [one for one, before in known.items() if before.is_open]
+    changes = _ask_generators(db, run, observed, settings, known.keys(), assumed)
     fresh = [change for change in changes if definition(change.apply_sql) not in known]
     left_out = [before for before in known.values() if before.state != "kept"]
     for before in left_out:
@@ -108,11 +109,22 @@ def generate(db: Database, run: journal.Run, observed: Observed, settings: Setti
             run.say(db, "generate", sentence)
     for change in fresh[: run.max_changes]:
         run.say(db, "generate", f"{change.title}: {change.why}")
+    if len(fresh) == run.max_changes:
+        run.say(
+            db,
+            "generate",
+            f"at most {run.max_changes} for a run: max_changes_per_run => {run.max_changes + 4} shows more",
+        )
     return fresh[: run.max_changes]
 
 
 def _ask_generators(
-    db: Database, run: journal.Run, observed: Observed, settings: Settings, excluded: Collection[str]
+    db: Database,
+    run: journal.Run,
+    observed: Observed,
+    settings: Settings,
+    excluded: Collection[str],
+    assumed: Collection[str],
 ) -> list[GeneratedChange]:
     changes: list[GeneratedChange] = []
     for name, (generator, areas) in GENERATORS.items():
@@ -121,7 +133,7 @@ def _ask_generators(
             continue
         try:
             with db.subtransaction():
-                raw = generator(db, observed.seen, run.max_changes, settings, excluded)
+                raw = generator(db, observed.seen, run.max_changes, settings, excluded, assumed)
                 changes += [GeneratedChange.from_json(name, one) for one in raw]
         except ArchitectError as exc:
             if not handled(exc):
@@ -145,7 +157,7 @@ def record(db: Database, run: journal.Run, judged: Sequence[Judged]) -> dict[str
     """Write one row per proposal, whatever the gate said."""
     ids = [insert_proposal(db, run.run_id, run.requested_by, one.change, one.judgement) for one in judged]
     accepted = [i for i, one in zip(ids, judged, strict=True) if one.judgement.verdict != "refuse"]
-    run.say(db, "record", f"{len(ids)} proposed, {len(ids) - len(accepted)} refused by the gate")
+    run.say(db, "record", f"{len(accepted)} proposed, {len(ids) - len(accepted)} refused by the gate")
     return {"proposed": ids, "accepted": accepted}
 
 

@@ -18,6 +18,8 @@ from pg_architect.core.errors import (
 )
 from pg_architect.improvement import admission, replay_plan
 from pg_architect.improvement.admission import Action, stop
+from pg_architect.safety import gate
+from pg_architect.safety.index_statement import renamed
 
 INTERRUPTED = "the build was interrupted"
 
@@ -27,6 +29,7 @@ class Index:
     """The index that a proposal is about, as the catalogue has it now."""
 
     oid: int
+    name: str
     is_valid: bool
     is_on_target: bool
 
@@ -112,7 +115,12 @@ def _deploying(db: Database, proposal: Row) -> Action:
             "Nothing is left of it. Try again with: "
             f"call architect.sp_deploy_approved({proposal_id}, wait => '10 minutes');",
         )
-    if not index.is_on_target:
+    # A build that failed leaves an invalid index or none: a valid one is somebody else's.
+    if (
+        not index.is_on_target
+        or (index.is_valid and proposal["has_failed_now"])
+        or not _is_as_approved(db, proposal, index)
+    ):
         reason = f"another relation has the name {proposal['index_name']} now"
         db.query("select architect._transition($1, 'failed', $2)", proposal_id, reason)
         return stop(reason, "Run the cycle again for a proposal with another name.")
@@ -139,8 +147,8 @@ def _deploying(db: Database, proposal: Row) -> Action:
 
 
 def _deployed(db: Database, proposal: Row) -> Action:
-    index = _index(db, proposal)
-    if index is None or not index.is_on_target or not index.is_valid:
+    index = _ours(db, proposal)
+    if index is None or index.name != proposal["index_name"] or not index.is_valid:
         db.query(
             "select architect._transition($1, 'failed', 'the index was dropped by somebody else')",
             proposal["proposal_id"],
@@ -187,8 +195,8 @@ def _verifying(db: Database, proposal: Row) -> Action:
 
 def _reverting(db: Database, proposal: Row) -> Action:
     proposal_id = proposal["proposal_id"]
-    index = _index(db, proposal)
-    if index is None or not index.is_on_target or index.oid != proposal["created_index_oid"]:
+    index = _ours(db, proposal)
+    if index is None:
         db.query(
             """update architect.built_index set dropped_at = clock_timestamp()
                 where proposal_id = $1 and dropped_at is null and deployment_id = architect._this_deployment()""",
@@ -196,6 +204,8 @@ def _reverting(db: Database, proposal: Row) -> Action:
         )
         db.query("select architect._transition($1, 'reverted', null)", proposal_id)
         return {"action": "stop"}
+    if index.name != proposal["index_name"]:
+        proposal["error"] = f"the index is named {index.name} now"
     if proposal["error"] is not None:
         db.query("select architect._transition($1, 'revert_failed', $2)", proposal_id, proposal["error"])
         return stop(
@@ -236,8 +246,9 @@ _STEPS = {
 
 def _index(db: Database, proposal: Row) -> Index | None:
     rows = db.query(
-        """select c.oid::bigint as oid, coalesce(i.indisvalid and i.indisready, false) as is_valid,
-                  coalesce(i.indrelid = $1::oid, false) as is_on_target
+        """select c.oid::bigint as oid, c.relname::text as name,
+                  coalesce(i.indisvalid and i.indisready, false) as is_valid,
+                  coalesce(i.indrelid = $1::oid and not i.indisunique, false) as is_on_target
              from pg_class as t
              join pg_class as c on c.relnamespace = t.relnamespace and c.relname = $2::name
              left join pg_index as i on i.indexrelid = c.oid
@@ -248,13 +259,48 @@ def _index(db: Database, proposal: Row) -> Index | None:
     return Index(**rows[0]) if rows else None
 
 
+def _ours(db: Database, proposal: Row) -> Index | None:
+    """The index that was built; REINDEX CONCURRENTLY makes a new one of it, with the same name and comment."""
+    rows = db.query(
+        """select c.oid::bigint as oid, c.relname::text as name, i.indisvalid and i.indisready as is_valid,
+                  true as is_on_target
+             from pg_index as i join pg_class as c on c.oid = i.indexrelid
+            where i.indrelid = $1::oid
+              and (i.indexrelid = $2::oid or obj_description(i.indexrelid, 'pg_class') = $3)
+            order by i.indexrelid = $2::oid desc limit 1""",
+        proposal["relation_oid"],
+        proposal["created_index_oid"],
+        _tag(proposal),
+    )
+    if not rows:
+        return None
+    index = Index(**rows[0])
+    if index.oid != int(proposal["created_index_oid"]):
+        db.query(
+            """with moved as (update architect.proposal set created_index_oid = $2::oid where proposal_id = $1)
+               update architect.built_index set index_oid = $2::oid where proposal_id = $1 and dropped_at is null""",
+            proposal["proposal_id"],
+            index.oid,
+        )
+    return index
+
+
+def _is_as_approved(db: Database, proposal: Row, index: Index) -> bool:
+    """Whether it is the approved index: the gate then refuses to build the same under another name."""
+    judgement = gate.judge(db, renamed(proposal["apply_sql"], f"architect_probe_{proposal['proposal_id']}"))
+    return any(one.rule == "new index" and one.evidence.get("index_oid") == index.oid for one in judgement.reasons)
+
+
+def _tag(proposal: Row) -> str:
+    return f"pg_architect proposal {proposal['proposal_id']}"
+
+
 def _comment(db: Database, proposal: Row) -> str:
-    text = f"pg_architect proposal {proposal['proposal_id']}"
     sql: str = db.query(
         """select format('comment on index %I.%I is %L', n.nspname, $2::name, $3::text) as sql
              from pg_class as t join pg_namespace as n on n.oid = t.relnamespace where t.oid = $1::oid""",
         proposal["relation_oid"],
         proposal["index_name"],
-        text,
+        _tag(proposal),
     )[0]["sql"]
     return sql

@@ -26,6 +26,13 @@ POLL_SECONDS = 0.1
 CONNECT_SECONDS = 5.0
 
 
+# A build waits for the transactions that are older than it, however long they take.
+WAIT_IS_OVER = (
+    "Call again with a longer wait: it removes what is half built and begins anew. What a build waits for: "
+    "select pid, usename, xact_start from pg_stat_activity where xact_start is not null order by xact_start;"
+)
+
+
 class StatementError(ArchitectError):
     """The server refused or failed a statement in the executor's session."""
 
@@ -74,7 +81,7 @@ class Loopback:
     def _wait(self, deadline: float) -> None:
         select.select([self._pgconn.socket], [], [], POLL_SECONDS)
         if time.monotonic() > deadline:
-            raise ArchitectError(QUERY_CANCELED, "the time to wait is over", hint="Call again with a longer wait.")
+            raise ArchitectError(QUERY_CANCELED, "the time to wait is over", hint=WAIT_IS_OVER)
         self._holder.query("select 1")
         if self._commits:
             self._holder.commit()

@@ -13,15 +13,16 @@ from pg_architect.core.db import Database
 from pg_architect.telemetry.examination import Examination
 
 Settings = Mapping[str, float]
-# What was seen, how many changes at most, settings, and the definitions of changes that must not be proposed again.
-Generator = Callable[[Database, Examination, int, Settings, Collection[str]], list[dict[str, Any]]]
+# What was seen, how many changes at most, settings, the definitions of changes that must not be proposed again, and of
+# those among them that may soon be there.
+Generator = Callable[[Database, Examination, int, Settings, Collection[str], Collection[str]], list[dict[str, Any]]]
 
 
 def rules(
-    db: Database, seen: Examination, most: int, settings: Settings, excluded: Collection[str]
+    db: Database, seen: Examination, most: int, settings: Settings, excluded: Collection[str], assumed: Collection[str]
 ) -> list[dict[str, Any]]:
     """Indexes for the captured workload, by what-if planning; at most ``most`` changes, best first."""
-    recommendations = advisor.recommend(db, seen.snapshot_id, most, settings, seen, excluded)
+    recommendations = advisor.recommend(db, seen.snapshot_id, most, settings, seen, excluded, assumed)
     return [_index_change(one) for one in recommendations]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from pg_architect.core.db import Database, handled, row_json
@@ -85,6 +86,7 @@ def improve(
 def deploy(db: Database, proposal_id: int | None, wait: str | None) -> tuple[str | None, str]:
     """Deploy, measure, keep or revert an approved proposal; returns (verdict, next step). Goes on after a crash."""
     _must_own_the_transaction(db, "architect.sp_deploy_approved")
+    proposal_id = _existing(db, proposal_id)
     if wait is None:
         raise ArchitectError(
             INVALID_PARAMETER_VALUE,
@@ -92,8 +94,8 @@ def deploy(db: Database, proposal_id: int | None, wait: str | None) -> tuple[str
             hint=f"Call: call architect.sp_deploy_approved({proposal_id}, wait => '10 minutes');",
         )
     deadline = _deadline(db, wait)
-    _drive(db, _existing(db, proposal_id), deadline)
-    return _report(db, _existing(db, proposal_id))
+    _drive(db, proposal_id, deadline)
+    return _report(db, proposal_id)
 
 
 def rollback(db: Database, proposal_id: int | None, reason: str | None, wait: str | None) -> tuple[str, str]:
@@ -143,8 +145,8 @@ def _drive_by_loopback(db: Database, session: executor.Loopback, proposal_id: in
     session.set("lock_timeout", f"{settings['build_lock_timeout']:.0f}s", deadline)
     failure = None
     while True:
-        # The build has its time limit; the measurement has a budget of its own.
-        session.set("statement_timeout", "0", deadline)
+        # The measurement has a budget of its own, but cannot end a single statement that runs away.
+        session.set("statement_timeout", f"{_longest_measurement(settings):.0f}s", deadline)
         row = session.run("call architect._advance($1, $2, 'caller')", deadline, str(proposal_id), failure)[0]
         _raise_if_stopped(row["stop"])
         if row["next_sql"] is None:
@@ -156,6 +158,12 @@ def _drive_by_loopback(db: Database, session: executor.Loopback, proposal_id: in
             failure = None
         except executor.StatementError as exc:
             failure = f"{exc.message} ({exc.sqlstate})"
+
+
+def _longest_measurement(settings: Mapping[str, float]) -> float:
+    """Seconds after which a measurement has certainly overrun its budgets."""
+    windows = 2 * settings["measurement_windows"] * settings["measurement_window_seconds"]
+    return 2 * settings["replay_time_limit"] + windows + 60
 
 
 def _drive_by_cron(db: Database, proposal_id: int, deadline: float) -> None:
@@ -224,6 +232,8 @@ def _report(db: Database, proposal_id: int) -> tuple[str | None, str]:
 
 
 def _next_step(db: Database, run_id: int, thought: dict[str, Any], is_dry: bool) -> str:
+    if thought["proposed"] and not thought["accepted"]:
+        return f"the gate refused it; why: select title, gate_reasons from architect.proposals where run_id = {run_id};"
     if not thought["accepted"]:
         return f"nothing to do; why: select * from architect.run_log where run_id = {run_id};"
     if is_dry:
@@ -239,6 +249,10 @@ def _next_step(db: Database, run_id: int, thought: dict[str, Any], is_dry: bool)
     return (
         f"a member of architect_approver decides: select architect.approve({waiting[0]}, 'reason'); or architect.reject"
     )
+
+
+def _list(numbers: list[int]) -> str:
+    return ", ".join(str(number) for number in numbers)
 
 
 def _existing(db: Database, proposal_id: int | None) -> int:

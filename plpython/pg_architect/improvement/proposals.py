@@ -22,6 +22,11 @@ class Known:
     verdict: str | None
 
     @property
+    def is_open(self) -> bool:
+        """Whether the index may soon be there: others are judged beside it."""
+        return self.state not in ("kept", "rejected", "reverted", "failed", "refused")
+
+    @property
     def words(self) -> str:
         return self.state.replace("_", " ") + (f" (measured: {self.verdict})" if self.verdict else "")
 
@@ -33,7 +38,7 @@ def open_or_recent(db: Database, settings: Mapping[str, float]) -> dict[str, Kno
             where deployment_id = architect._this_deployment()
               and (state in ('awaiting_approval', 'approved', 'deferred', 'deploying', 'deployed', 'verifying', 'retry',
                              'reverting', 'revert_failed', 'kept')
-                   or state in ('rejected', 'reverted', 'failed')
+                   or state in ('rejected', 'reverted', 'failed', 'refused')
                       and completed_at > clock_timestamp() - make_interval(secs => 86400 * $1::float8))
             order by definition, proposal_id desc""",
         settings["retry_after"],
@@ -130,7 +135,7 @@ def propose_change(db: Database, statement: str, reason: str) -> int:
     change = GeneratedChange(
         generator="person",
         change_type="create_index",
-        title=f"index {target['index_name']} on {target['relation_name']}",
+        title=f"index {target['relation_name']} ({', '.join(c['name'] for c in target['columns'])})",
         hypothesis=reason.strip(),
         why=reason.strip(),
         apply_sql=apply_sql,

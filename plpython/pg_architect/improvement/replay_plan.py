@@ -29,6 +29,8 @@ def read_side(db: Database, relation_oid: int) -> dict[str, Any]:
                 "parameter_sets": ready.sets,
                 "calls": one.calls,
                 "mean_ms": one.mean_ms,
+                "role_oid": one.role_oid,
+                "relation_oids": ready.relation_oids,
                 "reason": ready.reason,
             }
         )

@@ -144,7 +144,8 @@ def _cron(db: Database) -> Iterator[Check]:
 def _owners(db: Database) -> Iterator[Check]:
     rows = db.query(
         """select r.rolname::text as owner, r.rolsuper as is_superuser, count(*)::int as tables,
-                  quote_literal(r.rolname) as literal, pg_has_role('architect_executor', r.oid, 'usage') as is_enrolled
+                  quote_literal(r.rolname) as literal, pg_has_role('architect_executor', r.oid, 'usage') as is_enrolled,
+                  exists (select from architect.enrollments as e where e.role_name = r.rolname) as is_recorded
              from pg_class as c join pg_roles as r on r.oid = c.relowner
              join pg_namespace as n on n.oid = c.relnamespace
             where c.relkind = 'r' and c.relpersistence <> 't'
@@ -169,8 +170,16 @@ def _owners(db: Database) -> Iterator[Check]:
                 f"{row['tables']} tables can be looked at, but not changed: building an index needs the owner's rights",
                 f"select architect.enroll({row['literal']});",
             )
+        elif not row["is_recorded"]:
+            yield Check(
+                component,
+                "warning",
+                "architect_executor holds the rights of this owner, but nobody enrolled it in this database",
+                f"Keep it: select architect.enroll({row['literal']}); "
+                f"or take it back: select architect.withdraw({row['literal']});",
+            )
         else:
-            yield Check(component, "ok", f"{row['tables']} tables can be looked at and, after approval, indexed")
+            yield Check(component, "ok", f"{row['tables']} table(s) can be looked at and, after approval, indexed")
 
 
 def _people(db: Database) -> Iterator[Check]:

@@ -32,6 +32,7 @@ from pg_architect.safety.parse import Tree
 
 # Goes up whenever the same statement may get another verdict: approvals are bound to it.
 GATE_VERSION = "1"
+FIRST_USER_OID = 16384  # access/transam.h: FirstNormalObjectId
 
 LOCK = "ShareUpdateExclusiveLock"
 NAME_BYTES = 63  # NAMEDATALEN - 1
@@ -285,22 +286,32 @@ def _check_condition(condition: Condition, column: Row) -> None:
 def _server_form(db: Database, condition: Condition, column: Row) -> Condition:
     """The condition with its texts as the server prints them: 2024-01-01 00:00+00 is 2024-01-01 00:00:00+00.
 
-    That calls the input and output functions of the column's type, which is built in or enumerated.
+    That calls the input and output functions of a built-in type. An enumeration's values are looked up instead: its
+    owner may have added a cast since the catalogue was read, and the server would call it.
     """
     _check_condition(condition, column)
     constants = []
     for constant in condition.constants:
         if constant.kind == "text":
             try:
-                with db.subtransaction():
-                    row = db.query(f"select $1::text::{column['type_name']}::text as text", constant.text)[0]
+                text = _printed(db, constant.text, column)
             except ArchitectError as exc:
                 if not handled(exc):
                     raise
                 raise Refused("predicate", f"column {condition.column}: {exc.message}") from exc
-            constant = replace(constant, text=str(row["text"]))
+            constant = replace(constant, text=text)
         constants.append(constant)
     return replace(condition, constants=tuple(sorted(set(constants))))
+
+
+def _printed(db: Database, text: str, column: Row) -> str:
+    if column["type_oid"] >= FIRST_USER_OID:
+        label = db.query("select from pg_enum where enumtypid = $1::oid and enumlabel = $2", column["type_oid"], text)
+        if not label:
+            raise Refused("predicate", f"'{text}' is not a value of column {column['name']}")
+        return text
+    with db.subtransaction():
+        return str(db.query(f"select $1::text::{column['type_name']}::text as text", text)[0]["text"])
 
 
 def _check_constant(constant: Constant, name: str, column: Row) -> None:

@@ -10,6 +10,7 @@ from pg_architect.safety import parse
 from pg_architect.safety.parse import Tree, kind_of
 
 MAX_KEYS = 8
+MAX_NAME = 63
 # What a partial index may compare by; IN is an equality with several constants.
 OPERATORS = ("=", "<>", "<", "<=", ">", ">=")
 
@@ -81,6 +82,13 @@ def definition(statement: str) -> str:
     if kind_of(tree) == "IndexStmt":
         tree.idxname = None
         tree.concurrent = False
+    return parse.deparse(tree)
+
+
+def renamed(statement: str, name: str) -> str:
+    """A CREATE INDEX statement with another name for its index."""
+    tree = parse.parse_one(statement)
+    tree.idxname = name
     return parse.deparse(tree)
 
 
@@ -169,6 +177,9 @@ def _refuse_blocking(tree: Tree) -> NoReturn:
     detail = "create index blocks writes for as long as it builds: use create index concurrently"
     try:
         tree.concurrent = True
+        if not tree.idxname:
+            keys = [param.name or "expression" for param in tree.indexParams]
+            tree.idxname = "_".join([tree.relation.relname, *keys, "idx"])[:MAX_NAME]
         raise Refused("concurrently", detail, instead=parse.deparse(tree))
     except ArchitectError as exc:
         raise Refused("concurrently", detail) from exc

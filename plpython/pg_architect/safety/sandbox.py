@@ -1,32 +1,70 @@
 """Planning and running what was proved harmless, as if the proof could be wrong.
 
-Between a proof and its use an owner may give the table an index expression of their own, and the planner would run it.
-It could leave a deferred trigger on a temporary table behind, which fires at commit with the session's own rights. So
-everything that plans or runs captured text happens in a read-only subtransaction that is always rolled back.
+Between a proof and its use an owner may give a table an index expression of their own, or put a view in its place, and
+the planner would run what is in it. So everything that plans or runs captured text
+
+- holds the rights of the statement's author and no other, so that code of others gains nothing by it, and
+- happens in a read-only subtransaction that is always rolled back: a deferred trigger that was left on a temporary
+  table would else fire at commit, with the session's own rights.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
-from pg_architect.core.db import Database
+from pg_architect.core.db import Database, handled
+from pg_architect.core.errors import ArchitectError
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Whose rights a statement is planned with, and the tables (by OID) that it was proved to read."""
+
+    role_oid: int
+    relation_oids: tuple[int, ...]
+
+
+class NotLentError(ArchitectError):
+    """The author's rights cannot be had; the message is ours and may be shown."""
 
 
 class _Undo(Exception):  # noqa: N818  not an error: how a subtransaction is told to roll back
     pass
 
 
-def undone(db: Database, work: Callable[[], T]) -> T:
-    """The result of ``work()``, whose every effect on the database is undone."""
+def lend(db: Database, author: Author) -> None:
+    """Give architect_planner the author's rights in this transaction, which must be rolled back."""
+    try:
+        db.query("select architect._lend_rights($1::oid, $2::oid[])", author.role_oid, _texts(author.relation_oids))
+    except ArchitectError as exc:
+        if not handled(exc):
+            raise
+        raise NotLentError(exc.sqlstate, exc.message, hint=exc.hint) from exc
+
+
+def undone(db: Database, work: Callable[[], T], author: Author | None = None) -> T:
+    """The result of ``work()``, whose every effect on the database is undone; with ``author`` their rights are lent."""
     results: list[T] = []
     try:
         with db.subtransaction():
+            if author is not None:
+                lend(db, author)
             # Ends with the subtransaction, and cannot be taken back inside it.
             db.query("select pg_catalog.set_config('transaction_read_only', 'on', true)")
             results.append(work())
             raise _Undo
     except _Undo:
         return results[0]
+
+
+def refusal(exc: ArchitectError) -> str:
+    """Why a captured statement could not be planned or run. A message could be written by code that it reached."""
+    return exc.message if isinstance(exc, NotLentError) else f"the server refuses it (SQLSTATE {exc.sqlstate})"
+
+
+def _texts(oids: Sequence[int]) -> list[str]:
+    return [str(oid) for oid in oids]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from pg_architect.core.db import Database
 from pg_architect.safety import parse
+from pg_architect.safety.sandbox import Author
 from pg_architect.telemetry import parameters, plans, predicates, statements
 from pg_architect.telemetry.classify import Proved, Prover
 from pg_architect.telemetry.plans import Plan
@@ -30,6 +31,11 @@ class Examined:
     basis: tuple[str, ...]
     plans: tuple[Plan, ...]  # one per set
     reason: str | None  # why there is no plan
+
+    @property
+    def author(self) -> Author:
+        """Whose rights it is planned and run with."""
+        return Author(self.captured.role_oid, self.relation_oids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +62,12 @@ def examine(
         db.query("select 1")  # drawing parameters computes: a cancel is seen between two statements
         looked.append(_examined(db, one, proof, tables, int(settings["parameter_sets"])))
     ready = [e for e in looked if e.text and e.reason is None]
-    planned = plans.explain(db, [(e.captured.statement_id, e.text or "", e.sets) for e in ready])
+    planned = {e.captured.statement_id: plans.explain(db, e.text or "", e.sets, e.author) for e in ready}
     with_plans = []
     for item in looked:
         answer = planned.get(item.captured.statement_id)
         if answer is not None:
-            reason = f"the server does not plan it: {answer.reason}" if answer.reason else None
-            item = replace(item, plans=answer.plans, reason=reason)
+            item = replace(item, plans=answer.plans, reason=answer.reason)
         with_plans.append(item)
     return Examination(snapshot_id, tuple(with_plans), tuple(everything), tables)
 
@@ -98,7 +103,7 @@ def _examined(
         if r.oid in tables
     }
     uses = predicates.column_uses(parse.parse_one(proof.text), known)
-    types, reason = plans.parameter_types(db, proof.text)
+    types, reason = plans.parameter_types(db, proof.text, empty.author)
     if reason is not None:
         return replace(empty, uses=uses, reason=reason)
     observed = parameters.Observed(captured.rows_per_call, captured.blocks_per_call, parameters.utc_now())

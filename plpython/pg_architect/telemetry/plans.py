@@ -17,7 +17,7 @@ from pg_architect.core import errors
 from pg_architect.core.db import Database, handled, row_json
 from pg_architect.core.errors import ArchitectError
 from pg_architect.safety import parse
-from pg_architect.safety.sandbox import undone
+from pg_architect.safety.sandbox import Author, refusal, undone
 
 PREPARED_NAME = "architect planner"
 
@@ -53,26 +53,32 @@ class Planned:
     reason: str | None = None
 
 
-def parameter_types(db: Database, text: str) -> tuple[tuple[str, ...], str | None]:
+def parameter_types(db: Database, text: str, author: Author | None = None) -> tuple[tuple[str, ...], str | None]:
     """The types of the parameters of a proved statement; a reason instead if the server refuses it."""
     try:
-        with db.subtransaction():
-            rows = db.query("select architect._planner_parameter_types($1::text) as types", text)
+        rows = undone(
+            db, lambda: db.query("select architect._planner_parameter_types($1::text) as types", text), author
+        )
     except ArchitectError as exc:
         if not handled(exc):
             raise
-        return (), f"the server does not prepare it: {exc.message}"
+        return (), refusal(exc)
     return tuple(rows[0]["types"] or ()), None
 
 
-def explain(db: Database, statements: Sequence[tuple[int, str, Sequence[Sequence[str | None]]]]) -> dict[int, Planned]:
-    """Plan proved statements: (id, text, parameter sets) each."""
-    request = {"statements": [{"id": i, "text": text, "sets": [list(s) for s in sets]} for i, text, sets in statements]}
-    rows = db.query("select architect._planner_explain($1::jsonb)::text as answer", request)
-    found: dict[int, Planned] = {}
-    for item in row_json(rows[0]["answer"])["statements"]:
-        found[item["id"]] = Planned(tuple(plan_from(p) for p in item["plans"]), item.get("error"))
-    return found
+def explain(db: Database, text: str, sets: Sequence[Sequence[str | None]], author: Author) -> Planned:
+    """Plan a proved statement, once for each parameter set."""
+    request = {"statements": [{"id": 0, "text": text, "sets": [list(s) for s in sets]}]}
+    try:
+        rows = undone(
+            db, lambda: db.query("select architect._planner_explain($1::jsonb)::text as answer", request), author
+        )
+    except ArchitectError as exc:
+        if not handled(exc):
+            raise
+        return Planned((), refusal(exc))
+    item = row_json(rows[0]["answer"])["statements"][0]
+    return Planned(tuple(plan_from(p) for p in item["plans"]), item.get("error"))
 
 
 def plan_from(data: Mapping[str, Any]) -> Plan:
@@ -103,7 +109,7 @@ def _explain_all(db: Database, request: object) -> str:
         except ArchitectError as exc:
             if not handled(exc):
                 raise
-            answer["error"] = exc.message
+            answer["error"] = refusal(exc)
         answers.append(answer)
     return json.dumps({"statements": answers})
 

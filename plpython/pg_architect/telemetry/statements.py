@@ -189,6 +189,8 @@ def _read(db: Database, source: _Source) -> list[Row]:
                 f"""
                 select p.queryid, p.userid::bigint as role, pg_catalog.pg_get_userbyid(p.userid) as role_name,
                        case when s.statement_id is not null then null
+                            -- Longer ones are not parsed, and reading them costs memory.
+                            when octet_length(p.query) > 65536 then '(longer than 64 kB)'
                             -- A database without an encoding holds bytes that are no text to Python.
                             when pg_catalog.getdatabaseencoding() = 'SQL_ASCII'
                               then pg_catalog.regexp_replace(p.query, '[^\x01-\x7f]', '?', 'g')

@@ -133,7 +133,7 @@ select a.attrelid as relation, a.attname as name, a.attnum as number, a.attnotnu
        s.type, s.null_frac, s.n_distinct, s.correlation, s.avg_width, s.most_common_vals, s.most_common_freqs,
        s.histogram_bounds
   from unnest($1::oid[]) as r (oid)
- cross join lateral architect._planner_column_statistics(r.oid) as s
+ cross join lateral architect._reader_column_statistics(r.oid) as s
   join pg_catalog.pg_attribute as a on a.attrelid = r.oid and a.attname = s.column_name
   join pg_catalog.pg_type as t on t.oid = a.atttypid
   join pg_catalog.pg_type as b on b.oid = coalesce(nullif(t.typbasetype, 0), t.oid)
