@@ -62,7 +62,7 @@ PREPARED = {
 def test_prepared_roles(untouched: Cluster, how: str) -> None:
     prepare, words, mend = PREPARED[how]
     with untouched.database("template1") as name, untouched.connect(name) as connection:
-        for role in ("owner", "planner", "executor", "operator", "approver", "admin", "viewer"):
+        for role in ("owner", "planner", "reader", "executor", "operator", "approver", "admin", "viewer"):
             connection.execute(f"drop role if exists architect_{role}")
         connection.execute("drop role if exists mallory")
         connection.execute(prepare)

@@ -159,12 +159,12 @@ def test_roles_have_no_power_of_their_own(superuser: Connection) -> None:
     }
     rows = superuser.execute(
         "select m.member::regrole::text, m.roleid::regrole::text from pg_auth_members as m"
-        " where m.member::regrole::text in ('architect_owner', 'architect_planner') order by 1, 2"
+        " where m.member::regrole::text in ('architect_owner', 'architect_planner', 'architect_reader') order by 1, 2"
     ).fetchall()
     assert rows == [
         ("architect_owner", "pg_read_all_settings"),
         ("architect_owner", "pg_read_all_stats"),
-        ("architect_planner", "pg_read_all_data"),
+        ("architect_reader", "pg_read_all_data"),
     ]
 
 
