@@ -328,3 +328,10 @@ def test_an_end_between_the_measurement_and_its_conclusion(shop: Shop) -> None:
     shop.deploy(proposal)
     assert shop.value("select count(*) from architect.measurement") == 1
     assert shop.state(proposal) == "kept", shop.explanation(proposal)
+
+
+def test_nothing_is_built_that_could_not_be_measured(shop: Shop) -> None:
+    proposal = shop.approved()
+    shop.rows("drop extension pg_stat_statements")
+    assert "nothing could be measured" in str(shop.begin_deployment(proposal).join(60).error)
+    assert (shop.state(proposal), shop.indexes()) == ("approved", {})

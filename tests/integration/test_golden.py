@@ -17,8 +17,8 @@ from support.cluster import Cluster
 GOLDEN = Path(__file__).parents[1] / "golden"
 # Some tests need a second OS user.
 IS_FULL_RUN = os.environ.get("ARCHITECT_FULL_RUN") == "1" and os.geteuid() == 0
-# Messages that only a broken caller could meet, or a moment that a test cannot hold.
-UNMET: frozenset[str] = frozenset()
+# The limit on tokens speaks first with the parser that is locked: this one is for one with a smaller stack.
+UNMET = frozenset({"statement is nested too deeply to be parsed"})
 
 
 @pytest.mark.parametrize("name", ["objects", "privileges", "schema"])
