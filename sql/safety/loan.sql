@@ -9,7 +9,7 @@ declare
   options constant text := case when current_setting('server_version_num')::int >= 160000
                                 then ' with inherit true, set false' else '' end;
 begin
-  if exists (select from pg_roles as r where r.oid = author and not r.rolsuper) then
+  if exists (select from pg_roles as r where r.oid = author and not r.rolsuper and r.rolname !~ '^(pg|architect)_') then
     lenders := array(select r.rolname from pg_roles as r where r.oid = author);
   else
     -- Nobody is lent a superuser's rights. The owners of the tables may do with them what they like anyway; what belongs
