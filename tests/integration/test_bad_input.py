@@ -155,7 +155,7 @@ def test_limits(superuser: Connection, statement: str, words: str) -> None:
 def test_infinite_waiting(superuser: Connection) -> None:
     """PostgreSQL knows infinite intervals since version 17; before, the server refuses the word."""
     state = "22023" if superuser.info.server_version >= 170000 else "22007"
-    refused(superuser, "call architect.sp_deploy_approved(1, wait => 'infinity')", state, hint=False)
+    refused(superuser, "call architect.sp_autonomous_improvement(wait => 'infinity')", state, hint=False)
 
 
 CALLS = {
