@@ -251,10 +251,6 @@ def _next_step(db: Database, run_id: int, thought: dict[str, Any], is_dry: bool)
     )
 
 
-def _list(numbers: list[int]) -> str:
-    return ", ".join(str(number) for number in numbers)
-
-
 def _existing(db: Database, proposal_id: int | None) -> int:
     if proposal_id is None or not db.query("select from architect.proposals where proposal_id = $1", proposal_id):
         raise ArchitectError(
