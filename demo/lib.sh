@@ -46,6 +46,16 @@ wrap() {
         { print }'
 }
 
+# start_server OPTION…: the model for a server of one's own. The executor is let in because the server's own operating
+# system user asks, and by no other line; who the others are is not looked at, as the folder is closed to other users.
+start_server() {
+    local server_user=postgres
+    [[ $(id -u) -eq 0 ]] || server_user=$(id -un)
+    tools/cluster start "$dir" --port "$port" "$@" --ident <(echo "architect $server_user architect_executor") \
+        --hba <(printf '%s\n' 'local app architect_executor peer map=architect' 'local all architect_executor reject' \
+            'local all all trust')
+}
+
 # show PERSON [-x|-q] SQL: what the person types, and what comes back; -x one value a line, -q without notices
 show() {
     local person=$1 sql

@@ -22,8 +22,9 @@ begin
      where p.pronamespace = 'architect'::regnamespace
   loop
     new_owner := case
-      -- writing pg_index and granting any role need a superuser's ownership; what they do is always rolled back
-      when object.name in ('_hide_index', '_lend_rights') then null
+      -- writing pg_index and granting any role need a superuser's ownership, and what they do is always rolled back;
+      -- so does reading pg_hba.conf
+      when object.name in ('_hide_index', '_lend_rights', '_trusting_hba_lines') then null
       when object.name like '\_planner\_%' then 'architect_planner'
       when object.name like '\_reader\_%' then 'architect_reader'
       when object.name like '\_executor\_%' then 'architect_executor'
@@ -47,15 +48,16 @@ begin
         ('architect_operator', array[
           'sp_autonomous_improvement', 'sp_deploy_approved', 'sp_rollback', 'propose_change', 'take_snapshot',
           'judge_statement', 'prove_harmless', '_begin_run', '_end_run', '_think', '_submit', '_begin_rollback',
-          '_must_be_deployable', '_own_address', '_is_resting', '_cron_is_usable', '_executor_start']),
+          '_must_be_deployable', '_own_address', '_is_resting', '_cron_is_usable', '_executor_start', '_interrupt_replay']),
         ('architect_approver', array['approve', 'reject', 'judge_statement']),
         ('architect_admin', array[
           'set_setting', 'reset_setting', 'set_policy', 'enroll', 'withdraw', '_record_enrollment', '_unfit_owner', 'measurement_sample']),
         ('architect_executor', array[
           '_advance', '_step', '_record_baseline', '_conclude', '_record_measurement', '_write_counters', '_hide_index',
-          '_lend_rights', '_planner_replay', '_created_by_us', '_holds_snapshot', '_next_cron_minute', 'setting', 'settings', '_default_settings', '_load']),
+          '_lend_rights', '_planner_replay', '_begin_replay', '_end_replay', '_replay_interruption', '_interrupt_replay',
+          '_watch', '_is_resting', '_is_at_work', '_must_be_watched', '_created_by_us', '_holds_snapshot', '_cron_minute', 'setting', 'settings', '_default_settings', '_load']),
         ('architect_planner', array['_load', 'setting', 'settings', '_default_settings']),
-        ('architect_owner', array['_lend_rights'])
+        ('architect_owner', array['_lend_rights', '_trusting_hba_lines'])
       ) as role (name, objects)
       where object.name = any (role.objects)
     loop

@@ -38,6 +38,7 @@ create table architect.statement (
   unplannable_reason text,
   first_seen_at timestamptz not null default clock_timestamp(),
   last_seen_at timestamptz not null default clock_timestamp(),
+  is_in_history boolean not null default false,
   unique (deployment_id, query_id, role_oid),
   check (text is null or kind not in ('utility', 'unparsed'))
 );
@@ -53,9 +54,10 @@ comment on column architect.statement.text is 'Normalised text; NULL for utility
 comment on column architect.statement.relation_oids is 'The relations that it names, in the order of relation_names.';
 comment on column architect.statement.relation_names is 'Their qualified names.';
 comment on column architect.statement.plannable is 'Whether planning it is proved to run nobody''s code; NULL if it was not looked at yet.';
-comment on column architect.statement.unplannable_reason is 'Why it is not planned.';
+comment on column architect.statement.unplannable_reason is 'Why it is not planned; NULL if it is plannable or was not looked at yet.';
 comment on column architect.statement.first_seen_at is 'When a snapshot first held it.';
 comment on column architect.statement.last_seen_at is 'When a snapshot last held it.';
+comment on column architect.statement.is_in_history is 'Whether a proposal or a measurement names it: such a statement is never deleted.';
 
 alter table architect.statement enable row level security;
 create policy statement_visible on architect.statement for select
@@ -77,6 +79,8 @@ create table architect.statement_statistics (
   stddev_exec_ms double precision not null,
   primary key (snapshot_id, statement_id)
 );
+-- Each statement that is deleted is looked for here.
+create index statement_statistics_statement on architect.statement_statistics (statement_id);
 comment on table architect.statement_statistics is 'The cumulative statistics of each statement of a snapshot.';
 comment on column architect.statement_statistics.snapshot_id is 'The snapshot.';
 comment on column architect.statement_statistics.statement_id is 'The statement.';

@@ -24,10 +24,10 @@ comment on column architect.measurement.started_at is 'Begin of the first replay
 comment on column architect.measurement.ended_at is 'When the verdict was reached.';
 comment on column architect.measurement.verdict is 'improved, equivalent, harmful or inconclusive.';
 comment on column architect.measurement.performance_delta is 'Reduction of the workload-weighted cost of the touched statements in per cent, positive is better; NULL without a measurement.';
-comment on column architect.measurement.interval_low is 'Lower limit of its 95 % interval.';
-comment on column architect.measurement.interval_high is 'Upper limit of its 95 % interval.';
+comment on column architect.measurement.interval_low is 'Lower limit of its 95 % interval, in per cent; NULL without a measurement.';
+comment on column architect.measurement.interval_high is 'Upper limit of its 95 % interval, in per cent; NULL without a measurement.';
 comment on column architect.measurement.success_score is 'Probability, from the bootstrap, that the true effect exceeds the minimum and no guarded statement regressed; NULL without a measurement.';
-comment on column architect.measurement.minimum_detectable_effect is 'Reduction in per cent that this measurement would have found with 80 % power at 5 % two-sided.';
+comment on column architect.measurement.minimum_detectable_effect is 'Reduction in per cent that this measurement would have found with 80 % power at 5 % two-sided; NULL without a measurement.';
 comment on column architect.measurement.explanation is 'The verdict in plain words, with what was not measured.';
 comment on column architect.measurement.parameters is 'Blocks, resamples, seed, bounds and versions, so that the figures can be computed again.';
 create index measurement_proposal on architect.measurement (proposal_id);
@@ -67,29 +67,29 @@ comment on table architect.measurement_statement is 'What a change did to one st
 comment on column architect.measurement_statement.measurement_id is 'The measurement.';
 comment on column architect.measurement_statement.ordinal is 'Order within the measurement: reads by their share of the time, then writes.';
 comment on column architect.measurement_statement.statement_id is 'The statement in the query store; NULL for a write that it does not know.';
-comment on column architect.measurement_statement.query_id is 'pg_stat_statements.queryid of a write.';
+comment on column architect.measurement_statement.query_id is 'pg_stat_statements.queryid of a write; NULL for a read.';
 comment on column architect.measurement_statement.kind is 'read: replayed with and without the change; write: observed before and after.';
 comment on column architect.measurement_statement.calls is 'Calls in the statistics (read) or in the observed windows (write).';
 comment on column architect.measurement_statement.blocks is 'ABBA blocks (read) or windows before and after (write).';
 comment on column architect.measurement_statement.plan_changed is 'Whether the plan changed in at least one parameter set; NULL for writes and what was not replayed.';
-comment on column architect.measurement_statement.buffers_before is 'Shared buffers hit or read.';
-comment on column architect.measurement_statement.buffers_after is 'Shared buffers hit or read, with the change.';
-comment on column architect.measurement_statement.cpu_ms_before is 'CPU milliseconds.';
-comment on column architect.measurement_statement.cpu_ms_after is 'CPU milliseconds, with the change.';
-comment on column architect.measurement_statement.elapsed_ms_before is 'Execution time in milliseconds.';
-comment on column architect.measurement_statement.elapsed_ms_after is 'Execution time in milliseconds, with the change.';
-comment on column architect.measurement_statement.wal_bytes_before is 'WAL bytes (write).';
-comment on column architect.measurement_statement.wal_bytes_after is 'WAL bytes (write), with the change.';
-comment on column architect.measurement_statement.wal_records_before is 'WAL records (write).';
-comment on column architect.measurement_statement.wal_records_after is 'WAL records (write), with the change.';
+comment on column architect.measurement_statement.buffers_before is 'Shared buffers hit or read per call, without the change; NULL if not measured.';
+comment on column architect.measurement_statement.buffers_after is 'Shared buffers hit or read per call, with the change; NULL if not measured.';
+comment on column architect.measurement_statement.cpu_ms_before is 'CPU milliseconds per call, without the change; NULL for writes and what was not measured.';
+comment on column architect.measurement_statement.cpu_ms_after is 'CPU milliseconds per call, with the change; NULL for writes and what was not measured.';
+comment on column architect.measurement_statement.elapsed_ms_before is 'Execution time in milliseconds per call, without the change; NULL if not measured.';
+comment on column architect.measurement_statement.elapsed_ms_after is 'Execution time in milliseconds per call, with the change; NULL if not measured.';
+comment on column architect.measurement_statement.wal_bytes_before is 'WAL bytes per call, without the change; NULL for reads and what was not measured.';
+comment on column architect.measurement_statement.wal_bytes_after is 'WAL bytes per call, with the change; NULL for reads and what was not measured.';
+comment on column architect.measurement_statement.wal_records_before is 'WAL records per call, without the change; NULL for reads and what was not measured.';
+comment on column architect.measurement_statement.wal_records_after is 'WAL records per call, with the change; NULL for reads and what was not measured.';
 comment on column architect.measurement_statement.ratio is 'Cost with / without the change: CPU for reads, execution time for writes; NULL if not measured.';
-comment on column architect.measurement_statement.ratio_low is 'Lower limit of its 95 % interval.';
-comment on column architect.measurement_statement.ratio_high is 'Upper limit of its 95 % interval.';
-comment on column architect.measurement_statement.minimum_detectable_ratio is 'The ratio that would have been told from 1 with 80 % power at 5 % two-sided.';
-comment on column architect.measurement_statement.p_value is 'Two-sided p of a ratio of 1.';
+comment on column architect.measurement_statement.ratio_low is 'Lower limit of its 95 % interval; NULL if not measured.';
+comment on column architect.measurement_statement.ratio_high is 'Upper limit of its 95 % interval; NULL if not measured.';
+comment on column architect.measurement_statement.minimum_detectable_ratio is 'The ratio that would have been told from 1 with 80 % power at 5 % two-sided; NULL if not measured.';
+comment on column architect.measurement_statement.p_value is 'Two-sided p of a ratio of 1; NULL if not measured.';
 comment on column architect.measurement_statement.worse is 'Whether it is significantly worse than the equivalence bound allows (reads: after Holm).';
-comment on column architect.measurement_statement.note is 'What limits the figures: few parameter sets, HOT share, parallel workers.';
-comment on column architect.measurement_statement.not_measured_reason is 'Why there are no figures.';
+comment on column architect.measurement_statement.note is 'What limits the figures: few parameter sets, parallel workers, a write that the change does not touch; NULL if nothing does.';
+comment on column architect.measurement_statement.not_measured_reason is 'Why there are no figures; NULL if there are.';
 
 create table architect.measurement_sample (
   measurement_id bigint not null,
@@ -113,28 +113,24 @@ comment on column architect.measurement_sample.buffers is 'Shared buffers hit or
 comment on column architect.measurement_sample.cpu_ms is 'CPU milliseconds of the backend, or execution minus I/O time where parallel workers ran.';
 comment on column architect.measurement_sample.elapsed_ms is 'Execution time in milliseconds.';
 
--- The A/B switch hides an index by an uncommitted catalogue change. Each use queues a deferred trigger that raises, so
--- that no COMMIT (and no PREPARE TRANSACTION) can make the change last.
-create table architect.ab_switch (
-  index_oid oid not null
+-- One row for each replay that goes on, for whoever watches it. Gone after a crash, as the replay is.
+create unlogged table architect.replay (
+  proposal_id bigint primary key,
+  executor_pid integer not null,
+  executor_started_at timestamptz not null,
+  ends_at timestamptz not null,
+  watched_at timestamptz,
+  interrupted_at timestamptz,
+  interruption text
 );
-comment on table architect.ab_switch is 'Always empty: a row exists only inside a transaction that hides an index, and makes its commit fail.';
-comment on column architect.ab_switch.index_oid is 'The hidden index.';
-
-create function architect._refuse_commit() returns trigger
-language plpgsql volatile parallel unsafe security invoker
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-  raise exception 'the A/B switch must be rolled back' using errcode = '2D000',
-    hint = 'End a transaction that hides an index with ROLLBACK.';
-end
-$$;
-comment on function architect._refuse_commit() is 'Deferred trigger that makes the commit of a hidden index impossible.';
-create constraint trigger refuse_commit after insert on architect.ab_switch
-  deferrable initially deferred for each row execute function architect._refuse_commit();
--- also under session_replication_role = replica
-alter table architect.ab_switch enable always trigger refuse_commit;
+comment on table architect.replay is 'Replays that go on now: a run that takes too long, or that others wait for, is canceled by a watching session.';
+comment on column architect.replay.proposal_id is 'Whose index is measured.';
+comment on column architect.replay.executor_pid is 'The session that runs it.';
+comment on column architect.replay.executor_started_at is 'When that session began; a process number alone is used again.';
+comment on column architect.replay.ends_at is 'When its time is over.';
+comment on column architect.replay.watched_at is 'When a watching session last looked; NULL before the first time.';
+comment on column architect.replay.interrupted_at is 'When a run was ordered to end; NULL while none is.';
+comment on column architect.replay.interruption is 'Why, in plain words.';
 
 select pg_catalog.pg_extension_config_dump('architect.measurement', '');
 select pg_catalog.pg_extension_config_dump('architect.measurement_measurement_id_seq', '');

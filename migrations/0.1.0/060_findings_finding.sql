@@ -15,6 +15,8 @@ create table architect.finding (
   found_at timestamptz not null default clock_timestamp(),
   unique (snapshot_id, rule, key)
 );
+-- Each statement that is deleted is looked for here.
+create index finding_statement on architect.finding (statement_id);
 comment on table architect.finding is 'What is wrong, by rule, as of a snapshot.';
 comment on column architect.finding.finding_id is 'Number of the finding.';
 comment on column architect.finding.snapshot_id is 'The snapshot that shows it.';
@@ -22,10 +24,10 @@ comment on column architect.finding.deployment_id is 'The database.';
 comment on column architect.finding.rule is 'The rule that found it.';
 comment on column architect.finding.key is 'What it is about, stable from snapshot to snapshot.';
 comment on column architect.finding.severity is 'high, medium or low.';
-comment on column architect.finding.title is 'One line.';
-comment on column architect.finding.statement_id is 'The statement, if it is about one.';
-comment on column architect.finding.relation_oid is 'The relation, if it is about one.';
-comment on column architect.finding.share is 'Share of the database''s statement time, 0 to 1.';
+comment on column architect.finding.title is 'What is wrong, in one line.';
+comment on column architect.finding.statement_id is 'The statement that it is about; NULL if it is about none.';
+comment on column architect.finding.relation_oid is 'The relation that it is about; NULL if it is about none.';
+comment on column architect.finding.share is 'Share of the database''s statement time, 0 to 1; NULL where the rule knows none.';
 comment on column architect.finding.detail is 'The facts in plain words; no statement text.';
 comment on column architect.finding.evidence is 'The same facts as numbers.';
 comment on column architect.finding.remedy is 'What can be done.';

@@ -27,14 +27,14 @@ comment on column architect.run.require_human_approval is 'Whether a person must
 comment on column architect.run.target_area is 'Asked area; NULL lets expected value decide.';
 comment on column architect.run.status is 'running, completed, failed, canceled or interrupted (its session ended without a word).';
 comment on column architect.run.started_at is 'Begin.';
-comment on column architect.run.ended_at is 'End.';
+comment on column architect.run.ended_at is 'End; NULL while it runs.';
 comment on column architect.run.backend_pid is 'Session that runs it; with backend_started_at it tells a live run from an interrupted one.';
 comment on column architect.run.backend_started_at is 'Start of that session.';
-comment on column architect.run.snapshot_id is 'architect.snapshot that it analysed.';
-comment on column architect.run.analysis is 'What was seen: counts, top statements, what could not be checked.';
+comment on column architect.run.snapshot_id is 'architect.snapshot that it analysed, which is deleted after snapshot_retention; NULL if it did not get that far.';
+comment on column architect.run.analysis is 'What was seen: counts and findings; NULL if it did not get that far.';
 comment on column architect.run.versions is 'Versions of all that was used.';
-comment on column architect.run.next_step is 'What the caller was told to do next.';
-comment on column architect.run.error is 'Why it failed.';
+comment on column architect.run.next_step is 'What the caller was told to do next; NULL unless it completed.';
+comment on column architect.run.error is 'Why it failed; NULL if it did not.';
 -- One run at a time: a lock in a table, since anybody may take an advisory lock and keep it.
 create unique index run_one_at_a_time on architect.run (deployment_id) where status = 'running';
 
@@ -109,32 +109,32 @@ comment on column architect.proposal.relation_name is 'Its name when the proposa
 comment on column architect.proposal.relation_owner is 'Its owner then; architect.enroll must have been called for this role.';
 comment on column architect.proposal.index_name is 'Name of the index that apply_sql creates.';
 comment on column architect.proposal.created_index_oid is 'The index that was built; proof that it is ours to drop.';
-comment on column architect.proposal.title is 'One line.';
+comment on column architect.proposal.title is 'The change, in one line.';
 comment on column architect.proposal.hypothesis is 'What is expected to become better, so that it can be proved wrong.';
 comment on column architect.proposal.why is 'The facts in plain words.';
 comment on column architect.proposal.apply_sql is 'The statement that is run, deparsed from the judged tree.';
 comment on column architect.proposal.revert_sql is 'The statement that undoes it.';
 comment on column architect.proposal.definition is 'What apply_sql makes, without the name of the index: the same change under another name is the same change.';
-comment on column architect.proposal.target_file is 'Migration file in git, when one is configured.';
-comment on column architect.proposal.risk_level is 'low, medium or high, with reasons in gate_reasons.';
+comment on column architect.proposal.target_file is 'Migration file in git; NULL where none is configured.';
+comment on column architect.proposal.risk_level is 'low, medium or high; gate_reasons of architect.proposals has the reasons.';
 comment on column architect.proposal.impact is 'Predicted share of database time saved: high from 10 %, medium from 2 %; unknown without a prediction.';
 comment on column architect.proposal.prediction is 'Predicted effect with its interval and basis, size, build time, write cost.';
-comment on column architect.proposal.gate_verdict is 'What the safety gate said.';
+comment on column architect.proposal.gate_verdict is 'What the safety gate said: allow, needs_approval or refuse.';
 comment on column architect.proposal.gate_reasons is 'Why it said so.';
 comment on column architect.proposal.gate_version is 'Version of the gate.';
 comment on column architect.proposal.gate_objects is 'Objects by OID, compared again before the change is made.';
 comment on column architect.proposal.digest is 'SHA-256 of both statements, the objects and the gate version; an approval names it.';
 comment on column architect.proposal.state is 'Where it stands; see architect.proposal_event for how it got there.';
-comment on column architect.proposal.verdict is 'What the measurement said; NULL without one.';
-comment on column architect.proposal.measurement_id is 'The measurement.';
+comment on column architect.proposal.verdict is 'improved, equivalent, harmful or inconclusive, as measured; NULL without a measurement.';
+comment on column architect.proposal.measurement_id is 'The measurement; NULL until there is one.';
 comment on column architect.proposal.baseline is 'Write counters before the change, by window.';
 comment on column architect.proposal.executor_pid is 'Session that works on it.';
 comment on column architect.proposal.executor_started_at is 'Start of that session: tells a live one from a dead one.';
-comment on column architect.proposal.error is 'The last thing that went wrong.';
+comment on column architect.proposal.error is 'The last thing that went wrong; NULL if nothing did.';
 comment on column architect.proposal.started_at is 'When it was proposed.';
-comment on column architect.proposal.deployed_at is 'When the change was in place.';
-comment on column architect.proposal.completed_at is 'When it came to an end.';
-comment on column architect.proposal.rolled_back_at is 'When it was undone.';
+comment on column architect.proposal.deployed_at is 'When the change was in place; NULL if it never was.';
+comment on column architect.proposal.completed_at is 'When it came to an end; NULL while it is under way.';
+comment on column architect.proposal.rolled_back_at is 'When it was undone; NULL if it was not.';
 create index proposal_open on architect.proposal (state);
 
 create table architect.proposal_event (
@@ -228,7 +228,7 @@ comment on table architect.enrollment is 'Owners whose rights the executor was g
 comment on column architect.enrollment.role_name is 'The owner.';
 comment on column architect.enrollment.role_oid is 'Its OID then: a role that was dropped and made again is not enrolled.';
 comment on column architect.enrollment.enrolled_by is 'Session user who enrolled it.';
-comment on column architect.enrollment.enrolled_at is 'When.';
+comment on column architect.enrollment.enrolled_at is 'When it was enrolled.';
 
 do $dump$
 declare

@@ -9,6 +9,8 @@ as $$
      'statements kept per snapshot, by total time; pg_stat_statements itself keeps 5000 by default'),
     ('max_proved_statements', '1000', 'statements', 10, 100000,
      'new statements parsed and proved per snapshot, about a millisecond each; the rest wait for the next one'),
+    ('snapshot_retention', '35', 'days', 7, 3650,
+     'older snapshots are deleted when one is taken: five weeks show a monthly job, and a deployment looks back one week'),
     ('max_analysed_statements', '20', 'statements', 1, 1000,
      'statements planned per run, so that the first call answers within 10 s'),
     ('min_share', '0.01', 'of database time', 0, 1,
@@ -62,6 +64,15 @@ select d.name,
   from architect._default_settings() as d
   left join architect.setting as s using (name);
 comment on view architect.settings is 'Settings in force; change one with architect.set_setting(name, value).';
+comment on column architect.settings.name is 'Name, as architect.set_setting takes it.';
+comment on column architect.settings.value is 'The value in force, as text.';
+comment on column architect.settings.unit is 'Unit of the value and of its limits.';
+comment on column architect.settings.default_value is 'The value that architect.reset_setting puts back.';
+comment on column architect.settings.minimum is 'The least value that can be set.';
+comment on column architect.settings.maximum is 'The greatest value that can be set.';
+comment on column architect.settings.description is 'What it is for, and where the default comes from.';
+comment on column architect.settings.changed_by is 'Session user who set it; NULL for the default.';
+comment on column architect.settings.changed_at is 'When it was set; NULL for the default.';
 
 create or replace function architect.set_setting(name text, value text) returns void
 language plpgsql volatile parallel unsafe security definer
@@ -82,8 +93,9 @@ begin
   exception when invalid_text_representation or numeric_value_out_of_range then
     number := null;
   end;
-  -- not (between): also true for NaN and NULL
-  if number is null or number = 'NaN' or number not between known.minimum and known.maximum then
+  -- not (between): also true for NaN and NULL; a value is stored as it was written
+  if number is null or number = 'NaN' or number not between known.minimum and known.maximum
+     or length(set_setting.value) > 40 then
     raise exception 'setting "%" cannot be %', set_setting.name, coalesce(quote_literal(left(set_setting.value, 40)), 'null')
       using errcode = '22023',
             hint = format('Give a number from %s to %s %s.', known.minimum, known.maximum, known.unit);

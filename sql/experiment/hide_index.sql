@@ -1,4 +1,4 @@
--- The only function that stays with the installing superuser: nobody else may write pg_index.
+-- Stays with the installing superuser: nobody else may write pg_index.
 create or replace function architect._hide_index(index_oid oid) returns void
 language plpgsql volatile parallel unsafe strict security definer
 set search_path = pg_catalog, pg_temp
@@ -14,10 +14,10 @@ begin
     raise exception 'index % was not created by pg_architect', index_oid using errcode = '42501',
       hint = 'Only an index that a proposal created can be measured.';
   end if;
+  insert into architect.must_roll_back (what) values ('the A/B switch');  -- its trigger makes COMMIT fail
   -- The table first, as everybody's DDL does: with the row first, somebody who drops the index would deadlock with us.
   execute format('lock table %s in access share mode',
                  (select i.indrelid::regclass from pg_index as i where i.indexrelid = $1));
-  insert into architect.ab_switch (index_oid) values ($1);  -- its trigger makes COMMIT fail
   update pg_index set indisvalid = false where indexrelid = $1;
 end
 $$;

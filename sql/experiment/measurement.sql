@@ -38,6 +38,9 @@ begin
                                        where k.query_id = s.query_id
                                          and k.deployment_id = architect._this_deployment()))))).*
     from jsonb_populate_recordset(null::architect.measurement_statement, $2 -> 'statements') as s;
+  update architect.statement as k set is_in_history = true
+    from architect.measurement_statement as s
+   where s.measurement_id = id and k.statement_id = s.statement_id;
   insert into architect.measurement_sample
   select (jsonb_populate_record(s, jsonb_build_object('measurement_id', id))).*
     from jsonb_populate_recordset(null::architect.measurement_sample, $2 -> 'samples') as s;
@@ -94,3 +97,4 @@ select m.measurement_id,
   from architect.measurement as m
   join architect.measurement_statement as s using (measurement_id);
 comment on view architect.measurement_statements is 'Measured before and after of every statement that a change touched.';
+comment on column architect.measurement_statements.measurement_id is 'The measurement.';

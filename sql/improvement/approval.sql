@@ -7,7 +7,9 @@ declare
   it architect.proposal;
   is_own boolean;
   may_self_approve boolean;
+  change_policy text;
 begin
+  perform architect._check_reason(_decide.reason);
   select * into it from architect.proposal as p where p.proposal_id = _decide.proposal_id for update;
   if not found then
     raise exception 'there is no proposal %', _decide.proposal_id using errcode = 'P0002',
@@ -17,10 +19,14 @@ begin
     raise exception 'proposal % belongs to another database', it.proposal_id using errcode = '55000',
       hint = 'A restored proposal is history; run the cycle here to get proposals for this database.';
   end if;
+  change_policy := architect._only_observes(it.change_type);
   if it.state <> 'awaiting_approval' and not (_decide.decision = 'rejected' and it.state in ('approved', 'retry')) then
     raise exception 'proposal % is %, it does not wait for a decision', it.proposal_id, it.state using errcode = '55000',
-      hint = case it.state
-        when 'proposed' then 'A dry run proposes only; call architect.sp_autonomous_improvement(dry_run => false).'
+      hint = case
+        when it.state = 'proposed' and change_policy is not null then
+          format('The policy for %s is observe: nothing is put before the approvers. %s Then propose it again.',
+                 it.change_type, change_policy)
+        when it.state = 'proposed' then 'A dry run proposes only; call architect.sp_autonomous_improvement(dry_run => false).'
         else 'Proposals that wait for a decision are in architect.pending_approvals.' end;
   end if;
   is_own := it.requested_by = session_user;
@@ -45,9 +51,17 @@ create or replace function architect.approve(proposal_id bigint, reason text def
 language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
+#variable_conflict use_column
+declare
+  deploy constant text := format('call architect.sp_deploy_approved(%s, wait => ''10 minutes'');', approve.proposal_id);
+  kind text;
 begin
-  perform architect._decide(proposal_id, 'approved', reason);
-  return format('approved; deploy with: call architect.sp_deploy_approved(%s, wait => ''10 minutes'');', proposal_id);
+  perform architect._decide(approve.proposal_id, 'approved', approve.reason);
+  select p.change_type into kind from architect.proposal as p where p.proposal_id = approve.proposal_id;
+  return coalesce(
+    format('approved, but the policy for %s is observe: nothing is applied. ', kind)
+      || architect._only_observes(kind) || format(' Then deploy with: %s', deploy),
+    format('approved; deploy with: %s', deploy));
 end
 $$;
 comment on function architect.approve(bigint, text) is

@@ -26,6 +26,15 @@ as $$
 $$;
 comment on function architect._is_resting(bigint) is 'Whether an executor has nothing more to do with the proposal for now.';
 
+create or replace function architect._must_be_watched(proposal_id bigint) returns boolean
+language sql volatile parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select p.state in ('deploying', 'deployed', 'verifying')
+    from architect.proposal as p where p.proposal_id = _must_be_watched.proposal_id
+$$;
+comment on function architect._must_be_watched(bigint) is 'Whether the next step of a proposal may be its measurement.';
+
 create or replace function architect._must_be_deployable(proposal_id bigint) returns void
 language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
@@ -102,6 +111,7 @@ as $$
 declare
   was text;
 begin
+  perform architect._check_reason(_begin_rollback.reason);
   select p.state into was from architect.proposal as p
    where p.proposal_id = _begin_rollback.proposal_id and p.deployment_id = architect._this_deployment()
      for update;

@@ -1,17 +1,17 @@
-create or replace function architect._record_enrollment(role_name name, enrolled boolean) returns void
+create or replace function architect._record_enrollment(role_name name) returns void
 language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
   delete from architect.enrollment as e where e.role_name = _record_enrollment.role_name;
-  if enrolled then
-    insert into architect.enrollment (role_name, role_oid)
-    select r.rolname, r.oid from pg_catalog.pg_roles as r where r.rolname = _record_enrollment.role_name;
-  end if;
+  insert into architect.enrollment (role_name, role_oid)
+  select r.rolname, r.oid from pg_roles as r
+   where r.rolname = _record_enrollment.role_name
+     and exists (select from pg_auth_members as m where m.roleid = r.oid and m.member = 'architect_executor'::regrole);
 end
 $$;
-comment on function architect._record_enrollment(name, boolean) is 'Note an enrollment that the caller has just granted or revoked.';
+comment on function architect._record_enrollment(name) is 'Note whether the executor was granted a role, as the catalogue says.';
 
 create or replace function architect._unfit_owner(owner_role name) returns text
 language sql stable strict parallel unsafe security definer
@@ -46,8 +46,14 @@ begin
       detail = architect._unfit_owner(owner_role),
       hint = 'The executor would get the rights of a superuser or of the system; let an ordinary role own the tables.';
   end if;
-  execute format('grant %I to architect_executor', owner_role);
-  perform architect._record_enrollment(owner_role, true);
+  begin
+    execute format('grant %I to architect_executor', owner_role);
+  exception when insufficient_privilege then
+    raise exception '% may not grant role "%"', current_user, owner_role using errcode = '42501',
+      hint = format('A superuser can run: select architect.enroll(%L); or let you do it: grant %I to %I with admin option;',
+                    owner_role, owner_role, current_user);
+  end;
+  perform architect._record_enrollment(owner_role);
   return format('architect_executor now holds the rights of %I: building and dropping indexes needs those of the owner', owner_role);
 end
 $$;
@@ -67,8 +73,17 @@ begin
      and not pg_catalog.pg_has_role('architect_executor', owner_role, 'member') then
     return format('%I was not enrolled', owner_role);
   end if;
-  execute format('revoke %I from architect_executor', owner_role);
-  perform architect._record_enrollment(owner_role, false);
+  begin
+    execute format('revoke %I from architect_executor', owner_role);
+  exception when insufficient_privilege then
+    raise exception '% may not revoke role "%"', current_user, owner_role using errcode = '42501',
+      hint = format('A superuser can run: select architect.withdraw(%L); or let you do it: grant %I to %I with admin option;',
+                    owner_role, owner_role, current_user);
+  end;
+  perform architect._record_enrollment(owner_role);
+  if pg_catalog.pg_has_role('architect_executor', owner_role, 'member') then
+    return format('architect_executor still holds the rights of %I, by a grant of somebody else or by way of another role', owner_role);
+  end if;
   return format('architect_executor no longer holds the rights of %I', owner_role);
 end
 $$;
@@ -80,3 +95,4 @@ select e.role_name, e.enrolled_by, e.enrolled_at,
   from architect.enrollment as e
   left join pg_catalog.pg_roles as r on r.rolname = e.role_name and r.oid = e.role_oid;
 comment on view architect.enrollments is 'Owners whose tables architect_executor may index.';
+comment on column architect.enrollments.is_effective is 'Whether architect_executor holds its rights now; false once the grant was revoked or the role dropped.';

@@ -35,16 +35,24 @@ as $$
 $$;
 comment on function architect._cron_is_usable() is 'Whether pg_cron workers of this database can act as architect_executor.';
 
-create or replace function architect._next_cron_minute() returns text
-language sql volatile parallel unsafe security definer
+create or replace function architect._cron_minute(minutes integer) returns text
+language sql volatile strict parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
   select format('%s %s %s %s *', extract(minute from next.at), extract(hour from next.at), extract(day from next.at),
                 extract(month from next.at))
-    from (select (clock_timestamp() + interval '65 seconds')
+    from (select (clock_timestamp() + make_interval(mins => $1, secs => 5))
                    at time zone coalesce(current_setting('cron.timezone', true), 'GMT') as at) as next
 $$;
-comment on function architect._next_cron_minute() is 'The schedule of one minute, at least 5 s ahead, in pg_cron''s time zone.';
+comment on function architect._cron_minute(integer) is 'The schedule of the minute that begins so many minutes from now at most, and at least 5 s ahead, in pg_cron''s time zone.';
+
+create or replace procedure architect._watch(proposal_id bigint)
+language plpython3u security invoker
+as $$
+api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]
+return api.run_procedure(plpy, "improvement.cron", "watch", proposal_id)
+$$;
+comment on procedure architect._watch(bigint) is 'Watches over the worker of a proposal: cancels a run of its replay that takes too long or that others wait for.';
 
 create or replace function architect._executor_start(proposal_id bigint) returns void
 language plpython3u volatile parallel unsafe security definer

@@ -44,6 +44,26 @@ select p.proposal_id as improvement_id,
                       order by x.approval_id desc limit 1) as a on true;
 comment on view architect.improvement_history is
   'One row per proposal, whatever happened. performance_delta: per cent less cost of the touched statements, as measured.';
+comment on column architect.improvement_history.improvement_id is 'Number of the proposal.';
+comment on column architect.improvement_history.analysis_results is 'What the run saw: counts and findings; {} for a person''s own proposal.';
+comment on column architect.improvement_history.generated_code is 'The statement that is run: apply_sql of architect.proposals.';
+comment on column architect.improvement_history.git_commit_hash is 'NULL: this release works without a repository.';
+comment on column architect.improvement_history.tests_passed is 'NULL: this release runs no tests of yours.';
+comment on column architect.improvement_history.tests_failed is 'NULL: this release runs no tests of yours.';
+comment on column architect.improvement_history.was_deployed is 'Whether the change was ever in place.';
+comment on column architect.improvement_history.was_rolled_back is 'Whether it was undone.';
+comment on column architect.improvement_history.performance_low is 'Lower limit of the 95 % interval of performance_delta, in per cent; NULL without a measurement.';
+comment on column architect.improvement_history.performance_high is 'Upper limit of the 95 % interval of performance_delta, in per cent; NULL without a measurement.';
+comment on column architect.improvement_history.explanation is 'The verdict in plain words, with what was not measured; NULL without a measurement.';
+comment on column architect.improvement_history.predicted_reduction_percent is 'Predicted reduction of the planner''s cost of the statements on the table, in per cent; NULL without a prediction.';
+comment on column architect.improvement_history.requested_by is 'Session user who asked for it.';
+comment on column architect.improvement_history.decision is 'The latest decision, approved or rejected; NULL if nobody has decided.';
+comment on column architect.improvement_history.decided_by is 'Who decided; NULL if nobody has.';
+comment on column architect.improvement_history.decision_reason is 'Their words; NULL if there are none.';
+comment on column architect.improvement_history.gate_version is 'Version of the gate that judged it.';
+comment on column architect.improvement_history.versions is 'Versions of all that the run used; NULL for a person''s own proposal.';
+comment on column architect.improvement_history.measurement_id is 'The measurement; NULL until there is one.';
+comment on column architect.improvement_history.run_id is 'The run that made it; NULL for a person''s own proposal.';
 
 create or replace view architect.improvement_success with (security_invoker = true) as
 select h.change_type,
@@ -58,3 +78,9 @@ select h.change_type,
  where h.was_deployed
  group by h.change_type, h.risk_level;
 comment on view architect.improvement_success is 'Which kinds of change succeed, among those that were deployed.';
+comment on column architect.improvement_success.attempts is 'Changes that were deployed.';
+comment on column architect.improvement_success.improved is 'How many of them were measured as improved.';
+comment on column architect.improvement_success.harmful is 'How many of them were measured as harmful.';
+comment on column architect.improvement_success.rollbacks is 'How many of them were undone.';
+comment on column architect.improvement_success.average_success_score is 'Mean of success_score, 0 to 1; NULL if none was measured.';
+comment on column architect.improvement_success.average_performance_delta is 'Mean of performance_delta in per cent, positive is better; NULL if none was measured.';

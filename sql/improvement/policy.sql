@@ -19,6 +19,19 @@ select d.change_type,
   from architect._default_policies() as d
   left join architect.policy as p using (change_type);
 comment on view architect.policies is 'Ceilings per kind of change; arguments of a call can only tighten them.';
+comment on column architect.policies.description is 'What such a change is, and how it is undone.';
+comment on column architect.policies.changed_by is 'Session user who set it; NULL for the default.';
+comment on column architect.policies.changed_at is 'When it was set; NULL for the default.';
+
+create or replace function architect._only_observes(change_type text) returns text
+language sql stable strict parallel unsafe security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  select format('An admin can change it: select architect.set_policy(%L, autonomy_level => ''supervised'');', p.change_type)
+    from architect.policies as p where p.change_type = _only_observes.change_type and p.autonomy_level = 'observe'
+$$;
+comment on function architect._only_observes(text) is
+  'Where the policy for a kind of change only observes: what an admin can do about it; NULL elsewhere.';
 
 create or replace function architect.set_policy(
   change_type text,

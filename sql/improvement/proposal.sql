@@ -21,7 +21,7 @@ begin
     raise exception 'proposal % was requested by somebody else', _submit.proposal_id using errcode = '42501',
       hint = 'Run the cycle yourself to get a proposal of your own.';
   end if;
-  if (select p.autonomy_level from architect.policies as p where p.change_type = it.change_type) = 'observe' then
+  if architect._only_observes(it.change_type) is not null then
     return;
   end if;
   perform architect._transition(it.proposal_id, 'awaiting_approval', null);
@@ -81,6 +81,14 @@ select p.proposal_id,
  where p.deployment_id = architect._deployment_id()
  order by p.proposal_id;
 comment on view architect.proposals is 'What would be done, why, what is expected of it, and how far it came.';
+comment on column architect.proposals.predicted_reduction_percent is 'Predicted reduction of the planner''s cost of the statements on the table, in per cent; NULL without a prediction.';
+comment on column architect.proposals.predicted_low is 'The same with the least favourable typical parameters; NULL without a prediction or if all agree.';
+comment on column architect.proposals.predicted_high is 'The same with the most favourable typical parameters; NULL without a prediction or if all agree.';
+comment on column architect.proposals.predicted_how is 'What the prediction rests on, or why there is none.';
+comment on column architect.proposals.estimated_size is 'Estimated size of the index, with its unit; NULL if it was not estimated.';
+comment on column architect.proposals.estimated_build_time is 'Estimated time of building the index; NULL if it was not estimated.';
+comment on column architect.proposals.estimated_how is 'What the estimated time rests on, or why size and time were not estimated.';
+comment on column architect.proposals.write_cost is 'What writes to the table will pay, in plain words, or why it was not estimated.';
 
 create or replace view architect.pending_approvals with (security_invoker = true) as
 select p.proposal_id,
@@ -98,8 +106,12 @@ select p.proposal_id,
        p.revert_sql,
        p.requested_by,
        p.started_at as waiting_since,
-       format('select architect.approve(%s, ''reason'');', p.proposal_id) as approve_with
+       format('select architect.approve(%s, ''reason'');', p.proposal_id) as approve_with,
+       p.predicted_how,
+       p.estimated_how
   from architect.proposals as p
  where p.state = 'awaiting_approval'
  order by p.proposal_id;
 comment on view architect.pending_approvals is 'Proposals that wait for a member of architect_approver who did not request them.';
+comment on column architect.pending_approvals.waiting_since is 'When it was proposed.';
+comment on column architect.pending_approvals.approve_with is 'The statement that approves it; put your own reason into it.';

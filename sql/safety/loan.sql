@@ -34,7 +34,7 @@ begin
         hint = 'Let an ordinary role run the statement.';
     end if;
   end if;
-  insert into architect.loan (role_oid) values (author);  -- its trigger makes COMMIT fail
+  insert into architect.must_roll_back (what) values ('lent rights');  -- its trigger makes COMMIT fail
   foreach lender in array lenders loop
     if not pg_has_role('architect_planner', lender, 'usage') then
       execute format('grant %I to architect_planner%s', lender, options);

@@ -36,3 +36,12 @@ select s.statement_id,
                        from architect.statement_statistics as t where t.snapshot_id = latest.snapshot_id) as a
  order by n.total_exec_ms desc;
 comment on view architect.top_queries is 'The statements of the latest snapshot by total time; a statement is visible to its role and to pg_read_all_stats.';
+comment on column architect.top_queries.statement_id is 'Number of the statement.';
+comment on column architect.top_queries.total_ms is 'Total execution time since the reset, in milliseconds.';
+comment on column architect.top_queries.mean_ms is 'Execution time per call, in milliseconds.';
+comment on column architect.top_queries.rows_per_call is 'Rows returned or written per call.';
+comment on column architect.top_queries.blocks_per_call is 'Shared buffers hit or read per call.';
+comment on column architect.top_queries.share_of_database_time is 'Share of the time of all statements of the snapshot, 0 to 1; NULL if they took none.';
+comment on column architect.top_queries.relations is 'Qualified names of the relations that it names.';
+comment on column architect.top_queries.is_plannable is 'Whether planning it is proved to run nobody''s code; NULL if it was not looked at yet.';
+comment on column architect.top_queries.snapshot_id is 'The latest snapshot of this database.';

@@ -34,3 +34,4 @@ select d.deployment_id, o.name as organization, d.system_identifier, d.database_
   from architect.deployment as d
   join architect.organization as o using (organization_id);
 comment on view architect.deployments is 'The databases that pg_architect knows, with the organization of each.';
+comment on column architect.deployments.organization is 'Name of the organization that it belongs to.';

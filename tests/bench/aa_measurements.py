@@ -54,11 +54,12 @@ create or replace function architect._created_by_us(index_oid oid) returns boole
 language sql stable strict parallel unsafe security definer set search_path = pg_catalog, pg_temp
 as $$ select exists (select from pg_class where oid = index_oid and relname like 'ours%') $$;
 """
+CALLS_SECONDS = 60.0
 READS = (
     ReplayStatement(1, "select count(*) from public.orders where length(filler) > $1", ("integer",),
-                    tuple((str(n),) for n in range(10)), 200, 4.0),
+                    tuple((str(n),) for n in range(10)), 200, 4.0, calls_seconds=CALLS_SECONDS),
     ReplayStatement(2, "select sum(length(filler)) from public.orders where customer between $1 and $1 + 20",
-                    ("integer",),                    tuple((str(n * 150),) for n in range(10)), 5000, 0.3),
+                    ("integer",), tuple((str(n * 150),) for n in range(10)), 5000, 0.3, calls_seconds=CALLS_SECONDS),
 )  # fmt: skip
 
 
@@ -131,7 +132,8 @@ def measure_injected(db: Session, owner: psycopg.Connection[Any], part: int) -> 
         "select (select count(*) from public.whole where key = $1 and key > 0),"
         f" (select count(*) from public.part_{part} where key = $1 and key > 0)"
     )
-    statement = ReplayStatement(3, text, ("integer",), tuple((str(n),) for n in range(1, 11)), 100, 4.0)
+    keys = tuple((str(n),) for n in range(1, 11))
+    statement = ReplayStatement(3, text, ("integer",), keys, 100, 4.0, calls_seconds=CALLS_SECONDS)
     made = [run(db, owner, 2000 + i, f"ours_part_{part}", [statement]) for i in range(INJECTED_RUNS)]
     report(f"injected, about {100 * part / (1000 + part):.1f} % of the work taken away", made, begun)
     deltas = sorted(d.performance_delta for d in made if d.performance_delta is not None)
@@ -152,9 +154,7 @@ def run(
     sides: Sequence[writes.WriteSamples | None] = (None, None),
 ) -> Decision:
     before, after = sides
-    return measure.measure(
-        db, number, oid(owner, index), oid(owner, "orders"), statements, before, after, {}, SETTINGS, calls_seconds=60.0
-    )
+    return measure.measure(db, number, oid(owner, index), oid(owner, "orders"), statements, before, after, {}, SETTINGS)
 
 
 def report(title: str, made: Sequence[Decision], begun: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from support import people
@@ -226,6 +227,49 @@ def test_ceilings(cluster: Cluster, database: str, superuser: Connection) -> Non
         call = f"call architect.sp_deploy_approved({other}, wait => '1 minute')"
         refused(operator, call, "55000", f"proposal {number} on the same table is not finished")
     assert state(superuser, other) == "approved"
+
+
+def test_a_policy_that_only_observes(cluster: Cluster, database: str, superuser: Connection) -> None:
+    """An approval is kept, and says with which command of whom it takes effect; so does what refuses to deploy."""
+    people.make_table(superuser)
+    superuser.execute(f"select architect.enroll('{APP}')")
+    with cluster.connect(database, user=OPERATOR) as operator:
+        number = operator.execute("select architect.propose_change(%s, 'it helps')", (INDEX,)).fetchone()[0]
+    superuser.execute("select architect.set_policy('create_index', 'observe')")
+    change = "An admin can change it: select architect.set_policy('create_index', autonomy_level => 'supervised');"
+    deploy = f"call architect.sp_deploy_approved({number}, wait => '10 minutes');"
+    with cluster.connect(database, user=APPROVER) as approver:
+        told = approver.execute("select architect.approve(%s, 'looks right')", (number,)).fetchone()
+    words = f"approved, but the policy for create_index is observe: nothing is applied. {change}"
+    assert told == (f"{words} Then deploy with: {deploy}",)
+    with cluster.connect(database, user=OPERATOR) as operator:
+        with pytest.raises(psycopg.Error) as caught:
+            operator.execute(deploy)
+        assert caught.value.diag.message_primary == (
+            "pg_architect: the policy for create_index is observe: nothing is applied"
+        )
+        assert caught.value.diag.message_hint == change
+        assert state(superuser, number) == "approved"
+        # What is proposed now is not put before the approvers, and they are told why.
+        notices: list[str] = []
+        operator.add_notice_handler(lambda told: notices.append(told.message_primary or ""))
+        other = operator.execute(
+            "select architect.propose_change(%s, 'too')", (INDEX.replace("thing_a", "thing_b"),)
+        ).fetchone()[0]
+        assert state(superuser, other) == "proposed"
+        assert notices == [
+            "the policy for create_index is observe: the proposal is kept, but not put before the approvers. " + change
+        ]
+        for call in (f"select architect.approve({other})", deploy.replace(str(number), str(other))):
+            with pytest.raises(psycopg.Error) as caught:
+                superuser.execute(call)
+            assert caught.value.diag.message_hint == (
+                "The policy for create_index is observe: nothing is put before the approvers. "
+                f"{change} Then propose it again."
+            )
+        superuser.execute("select architect.set_policy('create_index', 'supervised')")
+        operator.execute(deploy)
+    assert state(superuser, number) in ("kept", "reverted")
 
 
 def test_submitting_is_for_the_owner_of_a_proposal(cluster: Cluster, database: str, superuser: Connection) -> None:

@@ -143,6 +143,14 @@ def test_every_text_gets_an_answer(superuser: Connection, name: str) -> None:
         ("select architect.set_setting('min_share', 'NaN')", 'setting "min_share" cannot be'),
         ("select architect.set_setting('min_share', '1e400000')", 'setting "min_share" cannot be'),
         ("select architect.set_setting('min_share', '2')", 'setting "min_share" cannot be'),
+        ("select architect.set_setting('min_share', '0.5' || repeat(' ', 100))", 'setting "min_share" cannot be'),
+        ("select architect.approve(1, repeat('x', 10001))", "the reason has 10001 characters"),
+        ("select architect.reject(1, repeat('x', 10001))", "the reason has 10001 characters"),
+        ("call architect.sp_rollback(1, repeat('x', 10001))", "the reason has 10001 characters"),
+        (
+            "select architect.propose_change('create index concurrently i on app.thing (a)', repeat('x', 10001))",
+            "the reason has 10001 characters",
+        ),
     ],
 )
 def test_limits(superuser: Connection, statement: str, words: str) -> None:
@@ -150,6 +158,12 @@ def test_limits(superuser: Connection, statement: str, words: str) -> None:
     before = people.state_of_the_world(superuser)
     refused(superuser, statement, "22023", words)
     assert people.state_of_the_world(superuser) == before
+
+
+def test_a_long_reason_is_kept_as_it_is(superuser: Connection) -> None:
+    number = people.insert_proposal(superuser, "somebody")
+    superuser.execute("select architect.approve(%s, repeat('ä', 10000))", (number,))
+    assert superuser.execute("select length(reason) from architect.approval").fetchone() == (10000,)
 
 
 def test_infinite_waiting(superuser: Connection) -> None:

@@ -166,7 +166,7 @@ def test_a_measurement(shop: Shop, how: str) -> None:
     proposal = shop.approved()
     deployment_is_stopped(shop, proposal, how, lambda: measuring(shop, proposal))
     assert shop.indexes() == {"orders_customer": True}
-    assert shop.value("select count(*) from architect.ab_switch") == 0
+    assert shop.value("select count(*) from architect.must_roll_back") == 0
     shop.rows("select pg_stat_statements_reset()")
     shop.workload()  # the slow one is forgotten
     goes_on(shop, proposal)

@@ -35,6 +35,22 @@ def test_two_runs_at_once(shop: Shop) -> None:
     assert shop.begin(DRY_RUN).result()[0] > 1
 
 
+def test_a_run_in_a_transaction_that_is_left_open(shop: Shop) -> None:
+    """Nobody waits for ever for a run that is not committed."""
+    with shop.connect(DANA, autocommit=False) as idle, shop.connect(DANA) as dana:
+        idle.execute("select architect._begin_run(true, 1, true, null)")
+        dana.execute("set lock_timeout = '1h'; set statement_timeout = '20s'")
+        with pytest.raises(psycopg.Error) as caught:
+            dana.execute(DRY_RUN)
+        sqlstate, message, detail, hint = diagnosis(caught.value)
+        assert (sqlstate, message) == ("55006", "pg_architect: another run is in progress")
+        assert detail == f"Session {idle.info.backend_pid} has begun one in a transaction that is still open."
+        assert "pg_terminate_backend" in hint
+        assert dana.execute("show lock_timeout").fetchone() == ("1h",)
+        idle.rollback()
+    assert shop.begin(DRY_RUN).result()[0] > 0
+
+
 def test_one_proposal_deployed_by_two(shop: Shop) -> None:
     proposal = shop.approved()
     with shop.old_snapshot():
@@ -240,7 +256,7 @@ def block(procedure: str, proposal: int, wrap: str = "{}") -> str:
 )
 def test_inside_somebody_elses_transaction(shop: Shop, procedure: str, before: str, wrap: str) -> None:
     """Procedures that commit say so before they do anything."""
-    shop.rows("grant app to dana")
+    shop.rows("grant usage on schema app to dana; grant select, update on app.quiet to dana")
     with shop.connect(DANA) as dana:
         code = f"$code$ {block(procedure, shop.approved(), wrap)} $code$"
         statement = f"do {code}"

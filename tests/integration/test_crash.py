@@ -170,7 +170,7 @@ def recovers(shop: Shop, proposal: int, phase: str) -> None:
     assert shop.value("select count(*) from architect.approval") == 1
     assert shop.value("select count(*) from architect.measurement") == 1
     assert shop.value("select count(*) from architect.improvement_history") == 1
-    assert shop.value("select count(*) from architect.ab_switch") == 0
+    assert shop.value("select count(*) from architect.must_roll_back") == 0
     assert shop.health(f"proposal {proposal}") == []
     assert shop.value("select obj_description('app.orders_customer'::regclass)") == f"pg_architect proposal {proposal}"
 
@@ -233,3 +233,20 @@ def test_a_killed_run_is_interrupted_and_the_next_goes_on(shop: Shop) -> None:
     assert [
         (status, bool(error)) for status, error in shop.rows("select status, error from architect.run order by run_id")
     ] == [("interrupted", True), ("completed", False), ("interrupted", True), ("completed", False)]
+
+
+def test_the_workload_is_the_one_from_before_the_statistics_were_lost(shop: Shop) -> None:
+    """A crash empties pg_stat_statements; the first query after it must not pass for all there is."""
+    proposal = shop.approved()
+    shop.begin("call architect.sp_autonomous_improvement()").result()
+    shop.rows("select pg_stat_statements_reset()")
+    shop.work("select count(*) from app.orders where id = {}", times=1)
+    shop.rows("select architect.take_snapshot()")
+    assert shop.deploy(proposal)[0] == "improved", shop.explanation(proposal)
+    measured = shop.rows(
+        "select s.text from architect.measurement_statements as m join architect.statement as s using (statement_id)"
+        " where m.kind = 'read'"
+    )
+    texts = " ".join(text for (text,) in measured)
+    assert "where customer = $1" in texts
+    assert "where id = $1" in texts

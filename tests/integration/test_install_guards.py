@@ -205,8 +205,16 @@ def test_enrolling_needs_the_right_to_grant(cluster: Cluster, database: str, sup
     """An admin of pg_architect who may not grant the role gets no further than the server lets them."""
     before = people.state_of_the_world(superuser)
     with cluster.connect(database, user=people.ADMIN) as admin:
-        refused(admin, f"select architect.enroll('{APP}')", "42501", hint=False)
+        refused(admin, f"select architect.enroll('{APP}')", "42501", f'{people.ADMIN} may not grant role "{APP}"')
+        # nor is one recorded that is not there
+        admin.execute(f"select architect._record_enrollment('{APP}')")
     assert people.state_of_the_world(superuser) == before
+    superuser.execute(f"select architect.enroll('{APP}')")
+    with cluster.connect(database, user=people.ADMIN) as admin:
+        refused(admin, f"select architect.withdraw('{APP}')", "42501", f'{people.ADMIN} may not revoke role "{APP}"')
+        # nor forgotten while it is
+        admin.execute(f"select architect._record_enrollment('{APP}')")
+        assert admin.execute("select is_effective from architect.enrollments").fetchall() == [(True,)]
     superuser.execute(f"grant {APP} to {people.ADMIN} with admin option")
     with cluster.connect(database, user=people.ADMIN) as admin:
         admin.execute(f"select architect.enroll('{APP}')")

@@ -25,13 +25,13 @@ MAY_CALL = {
     OPERATOR: {
         "sp_autonomous_improvement", "sp_deploy_approved", "sp_rollback", "propose_change", "take_snapshot",
         "judge_statement", "prove_harmless", "_begin_run", "_end_run", "_think", "_submit", "_begin_rollback",
-        "_must_be_deployable", "_own_address", "_is_resting", "_cron_is_usable", "_executor_start",
+        "_must_be_deployable", "_own_address", "_is_resting", "_cron_is_usable", "_executor_start", "_interrupt_replay",
     },
     APPROVER: {"approve", "reject", "judge_statement"},
     ADMIN: {"set_setting", "reset_setting", "set_policy", "enroll", "withdraw", "_record_enrollment", "_unfit_owner"},
 }  # fmt: skip
 # Rows of single samples are for the admin; what only the measurement uses is for nobody.
-HIDDEN = {"ab_switch", "built_index", "loan", "measurement_sample"}
+HIDDEN = {"built_index", "measurement_sample", "must_roll_back", "replay"}
 
 
 @pytest.fixture
@@ -168,12 +168,12 @@ def test_roles_have_no_power_of_their_own(superuser: Connection) -> None:
     ]
 
 
-def test_owned_by_a_superuser_is_what_is_always_rolled_back(superuser: Connection) -> None:
+def test_owned_by_a_superuser_is_what_is_always_rolled_back_or_reads_a_closed_file(superuser: Connection) -> None:
     rows = superuser.execute(
         "select p.proname from pg_proc as p join pg_roles as r on r.oid = p.proowner"
         " where p.pronamespace = 'architect'::regnamespace and r.rolsuper"
     ).fetchall()
-    assert sorted(rows) == [("_hide_index",), ("_lend_rights",)]
+    assert sorted(rows) == [("_hide_index",), ("_lend_rights",), ("_trusting_hba_lines",)]
 
 
 @pytest.mark.parametrize("name", ["statement", "top_queries", "findings"])
@@ -228,7 +228,7 @@ def test_the_switch_is_for_the_executor(cluster: Cluster, database: str, superus
         refused(executor, call, "42501", "was not created by pg_architect")
         refused(executor, "select architect._hide_index(0)", "42501", "was not created by pg_architect")
         refused_by_server(executor, "update pg_index set indisvalid = false")
-        refused_by_server(executor, "insert into architect.ab_switch values (1)")
+        refused_by_server(executor, "insert into architect.must_roll_back values (1)")
     refused(superuser, call, "42501", "was not created by pg_architect")
     rows = superuser.execute("select count(*) from pg_index where not indisvalid").fetchall()
     assert rows == [(0,)]

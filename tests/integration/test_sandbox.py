@@ -11,6 +11,7 @@ from support.cluster import Cluster
 # with the rights of the session. An immutable function may not write itself, but it may call one that does.
 EVIL = """
 create table trace (who text);
+create sequence numbers;
 grant insert on trace to public;
 create table target (a int);
 insert into target select generate_series(1, 1000);
@@ -21,6 +22,9 @@ create function do_evil() returns void language plpgsql as $$
 begin
   begin
     insert into public.trace values ('at once');
+  exception when others then null; end;
+  begin
+    perform nextval('public.numbers');
   exception when others then null; end;
   begin
     create temporary table bait (a int);
@@ -49,13 +53,15 @@ def test_an_index_expression_added_after_the_proof_leaves_nothing(cluster: Clust
     with cluster.connect(database) as owner:
         owner.execute(EVIL)
         owner.execute("create index on target ((a + evil(1)))")
-        owner.execute("delete from trace")
+        owner.execute("delete from trace; alter sequence numbers restart")
     with cluster.connect(database) as session:
         session.execute(PLANNERS[name])
         # It did run: the sandbox held, not the planner's laziness.
         assert session.execute("select count(*) > 0 from pg_locks where objid = 4711").fetchone() == (True,)
         assert session.execute("select count(*) from trace").fetchone() == (0,)
         assert session.execute("select count(*) from pg_class where relname = 'bait'").fetchone() == (0,)
+        # It could not write: no rollback would have taken this back.
+        assert session.execute("select is_called from numbers").fetchone() == (False,)
         # and the session can write again
         session.execute("insert into trace values ('afterwards')")
 
@@ -115,3 +121,13 @@ def test_the_same_without_the_sandbox_does_harm(cluster: Cluster, database: str)
     with cluster.connect(database) as session:
         session.execute("explain select a from target where a = 1")
         assert session.execute("select count(*) from trace").fetchone() != (0,)
+
+
+def test_every_function_of_the_planner_is_read_only(cluster: Cluster, database: str) -> None:
+    """By its SET clause: PL/Python runs each query in a subtransaction, at whose end a setting made there is lost."""
+    with cluster.connect(database) as session:
+        rows = session.execute(
+            "select proname, 'transaction_read_only=on' = any (proconfig) from pg_proc"
+            " where proowner = 'architect_planner'::regrole order by 1"
+        ).fetchall()
+    assert dict(rows) == {f"_planner_{name}": True for name in ("explain", "parameter_types", "replay", "what_if")}

@@ -227,6 +227,26 @@ def test_write_cost_and_risk() -> None:
     assert describe.risk(Candidate(OID, (Key("id"),)), quiet, build)[0] == "low"
 
 
+def test_one_call_is_one_call() -> None:
+    insert = captured(2, kind="insert", text="insert", calls=1, rows=1)
+    seen = Examination(1, (), (captured(1, calls=1), insert), {OID: ORDERS})
+    cost = describe.write_cost(seen, Candidate(OID, (Key("amount"),)), ORDERS)
+    assert cost.text == (
+        "1 captured call writes 1 row of public.orders (50 % of the statement time), against 1 call that reads it: "
+        "each new row version adds an entry to the index."
+    )
+    quiet = describe.write_cost(
+        Examination(1, (), (), {}), Candidate(OID, (Key("id"),)), table(*COLUMNS, inserted=1, updated=2)
+    )
+    assert "hold 1 insert, 2 updates and 0 deletes" in quiet.text
+    item = examined(
+        "select amount from public.orders where customer_id = $1", ORDERS, [("1",)], calls=1, rows_per_call=1.0
+    )
+    helped = describe.HelpedStatement(1, 90.0, 8.0, 0.5, 1.0, 1.0)
+    said = describe.why(seen_of(item), Candidate(OID, (Key("customer_id"),)), ORDERS, [helped])
+    assert "1 call of 10.0 ms. Each call reads 1 row of public.orders to return 1;" in said
+
+
 @pytest.mark.parametrize(
     ("number", "text"),
     [

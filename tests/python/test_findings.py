@@ -34,7 +34,26 @@ def test_a_cheap_plan_that_is_called_often_is_low() -> None:
     item = examined("select id from public.orders where id = $1", ORDERS, [("1",)], plan, blocks_per_call=4.0)
     (found,) = slow_statement.find(seen_of(item), {})
     assert found.severity == "low"
-    assert "fewer calls" in found.remedy
+    assert found.remedy == (
+        "No index would make it faster: a call takes 10.00 ms, and 100 calls add up. Fewer calls would help: fetch or "
+        "write many rows with one statement instead of one row at a time, or keep what was read in the application."
+    )
+
+
+def test_a_long_call_that_no_index_helps_is_not_said_to_be_called_too_often() -> None:
+    item = examined("select 1 from public.orders", ORDERS, (), kind="insert", reason="it reads nothing", calls=1,
+                    mean_ms=3000.0, rows_per_call=50_000.0, blocks_per_call=1.0)  # fmt: skip
+    (found,) = slow_statement.find(seen_of(item), {})
+    assert found.detail.startswith("1 call of 3,000.00 ms by app, 50,000.0 rows and 1 block per call.")
+    assert "calls" not in found.remedy
+    assert found.remedy == (
+        "No index would make it faster: a call takes 3,000.00 ms and handles 50,000 rows. Let a call handle fewer "
+        "rows, or look at what else it does: sorting, functions, triggers, constraints."
+    )
+    item = examined("select 1 from public.orders", ORDERS, (), kind="insert", reason="it reads nothing", calls=9,
+                    blocks_per_call=1.0)  # fmt: skip
+    (found,) = slow_statement.find(seen_of(item), {})
+    assert "a call takes 10.00 ms and handles 1 row." in found.remedy
 
 
 def test_an_index_that_throws_away_most_of_what_it_finds_is_not_low() -> None:
@@ -63,12 +82,17 @@ def test_what_is_not_plannable_is_said_plainly(kind: str, reason: str, level: st
     (found,) = rules.find(None, seen_of(item), {})  # type: ignore[arg-type]
     assert (found.rule, found.severity) == (unplannable_statement.RULE, level)
     assert reason in found.detail
+    assert found.detail.startswith("100 calls of")
+
+
+def test_one_call_is_one_call() -> None:
+    item = examined("select 1 from public.orders", ORDERS, (), kind="select", reason="it is odd", calls=1)
+    (found,) = rules.find(None, seen_of(item), {})  # type: ignore[arg-type]
+    assert found.detail.startswith("1 call of 10.00 ms by app.")
 
 
 def test_inserts_of_values_are_slow_but_not_unplannable() -> None:
-    item = examined(
-        "select 1 from public.orders", ORDERS, (), kind="insert", reason="an insert of values reads no table"
-    )
+    item = examined("select 1 from public.orders", ORDERS, (), kind="insert", reason="it reads no table")
     (found,) = rules.find(None, seen_of(item), {})  # type: ignore[arg-type]
     assert found.rule == slow_statement.RULE
 

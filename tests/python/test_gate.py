@@ -56,11 +56,12 @@ class FakeDatabase:
     def __init__(self, *, ours: bool = True, index: dict[str, Any] = INDEX, **table: Any) -> None:
         self.ours, self.index, self.table = ours, index, {**TABLE, **table}
         self.indexes: list[dict[str, Any]] = []
+        self.path: str | None = None
 
     def query(self, sql: str, *params: object) -> list[dict[str, Any]]:
         answers: dict[str, Any] = {
             "select session_user::text as name": lambda: [{"name": "operator"}],
-            catalogue_queries.ROLE: lambda _name: [{"oid": 10, "path": None}],
+            catalogue_queries.ROLE: lambda _name: [{"oid": 10, "path": self.path}],
             catalogue_queries.NAMED: lambda name: [{"oid": 100, "schema": "public"}] if name == "t" else [],
             gate_queries.TABLE: lambda _oid: [self.table],
             gate_queries.COLUMNS: lambda _oid: COLUMNS,
@@ -111,6 +112,27 @@ def test_hostile_statements_are_refused(statement: str) -> None:
 @pytest.mark.parametrize("statement", [None, "", " ", "-- x", "\0", "create index \ud800", "x" * 70_000])
 def test_no_statement_is_refused(statement: str | None) -> None:
     assert judge(statement).verdict == "refuse"
+
+
+def test_a_name_without_schema_is_said_to_be_one() -> None:
+    """The caller's own search_path is not seen, so that the reader has to know what the name was taken for."""
+    database = FakeDatabase()
+    assert [one.rule for one in judge("create index concurrently i on public.t (a)").reasons] == ["approval", "lock"]
+    said = judge("create index concurrently i on t (a)", database).reasons[-1]
+    assert said.rule == "schema"
+    assert said.detail == (
+        "t has no schema: it is taken to be public.t, found by the search_path that role operator has by configuration "
+        "(a SET of the session is not seen); what runs is apply_sql, which names the schema"
+    )
+    assert said.evidence == {"schema": "public", "search_path": ["operator", "public"]}
+    database.path = "other"
+    judgement = judge("create index concurrently i on t (a)", database)
+    assert judgement.reasons[-1].detail == (
+        "t has no schema: it is taken to be public.t, the only relation of that name, though the search_path that role "
+        "operator has by configuration does not lead there (a SET of the session is not seen); what runs is apply_sql, "
+        "which names the schema"
+    )
+    assert "ON public.t " in str(judgement.apply_sql)
 
 
 @pytest.mark.parametrize(

@@ -222,6 +222,12 @@ def test_kind_and_relations_of_what_is_not_harmless(statement: str, kind: str, n
     assert [relation.name for relation in proof.relations] == names
 
 
+def test_a_write_is_said_to_be_one() -> None:
+    assert prove("insert into t select * from u").reason == (
+        "it writes (insert): only queries are planned and replayed as a whole"
+    )
+
+
 def test_parameters_are_counted() -> None:
     assert prove("select a from t where id = $2 and a = $7").parameter_count == 7
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pg_architect.safety import parse
-from pg_architect.telemetry import distribution, predicates
+from pg_architect.telemetry import distribution, name_resolution, predicates
 from pg_architect.telemetry.parameters import Observed, Typical, typical_sets
 from pg_architect.telemetry.tables import Table
 from support.tables import OID, column, skewed, table
@@ -29,7 +29,7 @@ def sets_of(
     condition: str, types: Sequence[str], rows: float = 1.0, of: Table = ORDERS, count: int = 5, blocks: float = 5.0
 ) -> Typical:
     text = condition if condition.startswith("select") else f"select id from public.orders where {condition}"
-    relation = predicates.Relation(of.oid, frozenset(of.columns))
+    relation = name_resolution.Relation(of.oid, frozenset(of.columns))
     uses = predicates.column_uses(parse.parse_one(text), {("public", "orders"): relation})
     return typical_sets(uses, types, {OID: of}, Observed(rows, blocks, NOW), count, seed=7)
 

@@ -26,7 +26,8 @@ def samples(
     sets: int = 10,
 ) -> StatementSamples:
     """Runs of 10 blocks whose costs with the change are ``ratio`` (buffers, elapsed) times those without."""
-    statement = ReplayStatement(statement_id, "", ("integer",), tuple((str(n),) for n in range(sets)), calls, 10.0)
+    statement = ReplayStatement(statement_id, "", ("integer",), tuple((str(n),) for n in range(sets)), calls, 10.0,
+                                calls_seconds=100.0)  # fmt: skip
 
     def run(block: int, position: int, arm: str) -> Run:
         with_change = arm == WITH
@@ -64,7 +65,7 @@ def decide(
 ) -> verdict.Decision:
     generator = random.Random(5)
     return verdict.decide(
-        [effects.read_effect(one, 100.0, RESAMPLES, generator) for one in reads],
+        [effects.read_effect(one, RESAMPLES, generator) for one in reads],
         effects.write_effects(*writing, {}, RESAMPLES, generator),
         verdict.Bounds(),
     )
@@ -177,8 +178,13 @@ def test_slower_writes_without_a_mark_of_the_index_are_not_its_doing() -> None:
     assert decide(samples(random.Random(1), ratio=0.5), writing=busier).verdict == "improved"
 
 
+def unreplayed_statement(calls: int, mean_ms: float) -> StatementSamples:
+    statement = ReplayStatement(3, "", (), (), calls, mean_ms, calls_seconds=100.0)
+    return StatementSamples(statement, (), "not plannable: user code")
+
+
 def test_nothing_measured_is_inconclusive_with_missing_figures() -> None:
-    unreplayed = StatementSamples(ReplayStatement(3, "", (), (), 5, 1.0), (), "not plannable: user code")
+    unreplayed = unreplayed_statement(calls=5, mean_ms=1.0)
     decision = decide(unreplayed)
     assert (decision.verdict, decision.performance_delta, decision.success_score) == ("inconclusive", None, None)
     assert decision.minimum_detectable_effect is None
@@ -187,7 +193,7 @@ def test_nothing_measured_is_inconclusive_with_missing_figures() -> None:
 
 
 def test_a_minority_of_the_touched_time_proves_no_gain() -> None:
-    unreplayed = StatementSamples(ReplayStatement(3, "", (), (), 500, 10.0), (), "not plannable: user code")
+    unreplayed = unreplayed_statement(calls=500, mean_ms=10.0)
     decision = decide(samples(random.Random(1), ratio=0.5, calls=100), unreplayed)
     assert decision.verdict == "inconclusive"
     assert decide(samples(random.Random(1), ratio=0.5, calls=600), unreplayed).verdict == "improved"
@@ -203,7 +209,7 @@ def test_few_calls_of_a_write_are_reported_as_not_observed() -> None:
 
 def test_a_single_parameter_set_speaks_for_itself_only() -> None:
     generator = random.Random(1)
-    effect = effects.read_effect(samples(generator, ratio=0.5, sets=1), 100.0, RESAMPLES, generator)
+    effect = effects.read_effect(samples(generator, ratio=0.5, sets=1), RESAMPLES, generator)
     assert effect.cpu_ratio is not None
     assert effect.cpu_ratio.units == 10
     assert effect.note is not None
@@ -212,7 +218,7 @@ def test_a_single_parameter_set_speaks_for_itself_only() -> None:
 
 def test_blocks_of_one_parameter_set_are_one_unit() -> None:
     generator = random.Random(1)
-    effect = effects.read_effect(samples(generator, ratio=0.5, sets=8), 100.0, RESAMPLES, generator)
+    effect = effects.read_effect(samples(generator, ratio=0.5, sets=8), RESAMPLES, generator)
     assert effect.cpu_ratio is not None
     assert effect.cpu_ratio.units == 8
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pg_architect.safety import parse
-from pg_architect.telemetry import predicates
+from pg_architect.telemetry import name_resolution, predicates
 from pg_architect.telemetry.examination import Examined
 from pg_architect.telemetry.plans import Plan, PlanNode
 from pg_architect.telemetry.statements import CapturedStatement
@@ -66,7 +66,7 @@ def examined(
     text: str, of: Table, sets: Sequence[Sequence[str | None]] = ((),), plan: Plan | None = None, **details: Any
 ) -> Examined:
     """A statement on one table, planned as a sequential scan unless a plan is given."""
-    relation = predicates.Relation(of.oid, frozenset(of.columns))
+    relation = name_resolution.Relation(of.oid, frozenset(of.columns))
     uses = predicates.column_uses(parse.parse_one(text), {(of.schema_name, of.name): relation})
     scan = PlanNode("Seq Scan", of.schema_name, of.name, None, 1.0, 1.0, True)
     plans = tuple(plan or Plan(20_000.0, 1.0, (scan,)) for _ in sets)

@@ -33,9 +33,16 @@ comment on function architect.synthetic_answer() is 'For tests.';
     'api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") '
     'and GD["pg_architect @EXTVERSION@"]',
 )
+# The comment of id comes from the table (sql/980_view_comments.sql); the next version no longer states that of answer.
+VIEW = """
+create or replace view architect.synthetics with (security_invoker = true) as
+select id, architect.synthetic_answer() as answer from architect.synthetic;
+"""
+VIEW_COMMENT = "comment on column architect.synthetics.answer is 'For tests.';"
 FIRST_MIGRATION = """
 create table architect.synthetic (id int generated always as identity primary key, gone int);
 comment on table architect.synthetic is 'For tests.';
+comment on column architect.synthetic.id is 'Before.';
 create function architect.synthetic_gone() returns int language sql immutable parallel unsafe
 set search_path = pg_catalog, pg_temp return 1;
 """
@@ -44,6 +51,7 @@ alter table architect.synthetic add column added text not null default 'x' check
 create table architect.synthetic_child (id int primary key references architect.synthetic);
 comment on table architect.synthetic_child is 'For tests.';
 drop function architect.synthetic_gone();
+comment on column architect.synthetic.id is 'After.';
 """
 
 
@@ -56,9 +64,10 @@ def two_versions() -> Iterator[Cluster]:
         pg_config = copy_server(directory)
         tree = copy_tree(directory / "tree")
         write(tree / f"migrations/{CURRENT}/999_core_synthetic.sql", FIRST_MIGRATION)
-        write(tree / "sql/core/synthetic.sql", ANSWER)
+        write(tree / "sql/core/synthetic.sql", ANSWER + VIEW + VIEW_COMMENT)
         install(tree, pg_config, answer=1)
         write(tree / f"migrations/{NEXT}/010_core_synthetic.sql", NEXT_MIGRATION)
+        write(tree / "sql/core/synthetic.sql", ANSWER + VIEW)
         control = tree / "pg_architect.control"
         control.write_text(control.read_text().replace(f"'{CURRENT}'", f"'{NEXT}'"))
         install(tree, pg_config, answer=2)
@@ -101,6 +110,15 @@ def everything(cluster: Cluster, database: str) -> list[str]:
         return [line for query in queries for line in catalogue.lines(connection, query)]
 
 
+def view_comments(cluster: Cluster, database: str) -> list[str | None]:
+    with cluster.connect(database) as connection:
+        rows = connection.execute(
+            "select col_description(attrelid, attnum) from pg_attribute"
+            " where attrelid = 'architect.synthetics'::regclass and attnum > 0 order by attnum"
+        ).fetchall()
+    return [comment for (comment,) in rows]
+
+
 def test_upgrade_ends_like_a_fresh_installation(two_versions: Cluster) -> None:
     with two_versions.database("template1") as fresh, two_versions.database("template1") as upgraded:
         with two_versions.connect(fresh) as connection:
@@ -108,7 +126,9 @@ def test_upgrade_ends_like_a_fresh_installation(two_versions: Cluster) -> None:
         with two_versions.connect(upgraded) as connection:
             connection.execute(f"create extension pg_architect version '{CURRENT}' cascade")
             before = everything(two_versions, upgraded)
+            assert view_comments(two_versions, upgraded) == ["Before.", "For tests."]
             connection.execute("alter extension pg_architect update")
+        assert view_comments(two_versions, upgraded) == ["After.", None]
         after = everything(two_versions, upgraded)
         assert any("synthetic_child" in line for line in after)
         assert after != before

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pg_architect.advisor.candidates import Candidate
 from pg_architect.advisor.size import BuildEstimate
 from pg_architect.core.errors import ArchitectError
+from pg_architect.core.words import counted
 from pg_architect.findings.finding import percent
 from pg_architect.telemetry import classify, predicates
 from pg_architect.telemetry.examination import Examination, Examined
@@ -80,7 +81,7 @@ def why(seen: Examination, candidate: Candidate, table: Table, helped: Sequence[
     by_id = {e.captured.statement_id: e for e in seen.examined}
     facts = [_fact(by_id[h.statement_id], h, table) for h in sorted(helped, key=lambda h: -h.share)[:3]]
     if len(helped) > 3:
-        facts.append(f"{len(helped) - 3} more statements would use it.")
+        facts.append(f"{counted(len(helped) - 3, 'more statement')} would use it.")
     if not helped:
         facts = [
             _fact(item, HelpedStatement(0, 0, 0, item.captured.share, read, item.captured.rows_per_call), table)
@@ -95,13 +96,13 @@ def _fact(item: Examined, helped: HelpedStatement, table: Table) -> str:
     one = item.captured
     head = (
         f"Statement {one.statement_id} ({one.kind} on {', '.join(one.relations) or table.qualified_name}) takes "
-        f"{percent(one.share)} of the statement time: {count(one.calls)} calls of {duration(one.mean_ms)}."
+        f"{percent(one.share)} of the statement time: {counted(count(one.calls), 'call')} of {duration(one.mean_ms)}."
     )
     returned = f"{'return' if one.kind == 'select' else 'write'} {count(one.rows_per_call)}"
     if helped.rows_read is not None:
-        read = f"Each call reads {count(helped.rows_read)} rows of {table.qualified_name} to {returned}"
+        read = f"Each call reads {counted(count(helped.rows_read), 'row')} of {table.qualified_name} to {returned}"
     else:
-        read = f"Each call touches {count(one.blocks_per_call)} blocks to {returned}"
+        read = f"Each call touches {counted(count(one.blocks_per_call), 'block')} to {returned}"
     if helped.cost_before:
         read += f"; the planner's cost falls from {count(helped.cost_before)} to {count(helped.cost_after)}"
     return f"{head} {read}."
@@ -132,7 +133,7 @@ def hypothesis(
     low, middle, high = (percent(part) for part in reduction)
     spread = f" ({low} to {high})" if low != high else ""
     return (
-        f"{text} {len(helped)} statement{'s' if len(helped) != 1 else ''} would read only the rows needed, and the "
+        f"{text} {counted(len(helped), 'statement')} would read only the rows needed, and the "
         f"statements on the table would cost {middle} less{spread}."
     )
 
@@ -177,14 +178,17 @@ def write_cost(seen: Examination, candidate: Candidate, table: Table) -> WriteCo
         text = f"No captured statement writes {table.qualified_name}"
         if table.inserted + table.updated + table.deleted:
             text += (
-                f"; its own counters hold {count(table.inserted)} inserts, {count(table.updated)} updates and "
-                f"{count(table.deleted)} deletes since the statistics were reset"
+                f"; its own counters hold {counted(count(table.inserted), 'insert')}, "
+                f"{counted(count(table.updated), 'update')} and {counted(count(table.deleted), 'delete')} since the "
+                "statistics were reset"
             )
         return WriteCost(text + ".", 0.0 if reads else None, False)
     share = sum(s.share for s in writing)
     text = (
-        f"{count(calls)} captured calls write {count(rows)} rows of {table.qualified_name} ({percent(share)} of the "
-        f"statement time), against {count(reads)} calls that read it: each new row version adds an entry to the index."
+        f"{counted(count(calls), 'captured call writes', 'captured calls write')} {counted(count(rows), 'row')} of "
+        f"{table.qualified_name} ({percent(share)} of the statement time), against "
+        f"{counted(count(reads), 'call that reads', 'calls that read')} it: each new row version adds an entry to the "
+        "index."
     )
     loses_hot = bool(hot) and table.hot_updated >= HOT_MATTERS * table.updated
     return WriteCost(text + hot, calls / reads if reads else None, loses_hot)
@@ -194,7 +198,8 @@ def _loses_hot(table: Table, updates: Sequence[CapturedStatement]) -> str:
     if not updates or not table.hot_updated:
         return ""
     return (
-        f" {count(sum(s.calls for s in updates))} of these calls update a column of the index: those updates cannot be "
+        f" {counted(count(sum(s.calls for s in updates)), 'of these calls updates', 'of these calls update')} a column "
+        "of the index: those updates cannot be "
         f"heap-only any more ({percent(table.hot_updated / max(table.updated, 1))} of the table's updates are now)."
     )
 
@@ -213,15 +218,15 @@ def _sets(statement: CapturedStatement) -> frozenset[str]:
         return frozenset()  # it parsed when it was stored
 
 
-def risk(candidate: Candidate, writes: WriteCost, build: BuildEstimate) -> tuple[str, str]:
+def risk(candidate: Candidate, writes: WriteCost, build: BuildEstimate | None) -> tuple[str, str]:
     """low, medium or high, with the reason; an index never changes results, so the risk is for writes and load."""
     if writes.loses_hot:
         return "high", "updates of an indexed column lose the heap-only path"
-    if writes.writes_per_read is None and "captured calls" in writes.text:
+    if writes.writes_per_read is None and "captured call" in writes.text:
         return "high", "the table is written and no captured statement reads it"
     if writes.writes_per_read is not None and writes.writes_per_read > 1:
         return "medium", f"the table is written {writes.writes_per_read:.1f} times as often as it is read"
-    if build.seconds > 600:
+    if build is not None and build.seconds > 600:
         return "medium", f"the build reads the table twice and takes about {build.seconds / 60:.0f} minutes"
     if candidate.predicate is not None and candidate.predicate.contains_literal:
         return "medium", "it serves one value only, and no plan that is made for all values (generic plans)"
@@ -239,9 +244,8 @@ def reasons_for_nothing(seen: Examination, settings: Mapping[str, float]) -> lis
         return ["There are no statements yet: let the application run; pg_stat_statements may just have been reset."]
     if not seen.examined:
         least = percent(settings["min_share"])
-        return [
-            f"None of the {len(seen.all)} statements takes {least} of the statement time: the load is spread evenly."
-        ]
+        statements = counted(len(seen.all), "statement")
+        return [f"None of {statements} takes {least} of the statement time: the load is spread evenly."]
     found = []
     for item in seen.examined:
         one = item.captured
@@ -254,7 +258,7 @@ def reasons_for_nothing(seen: Examination, settings: Mapping[str, float]) -> lis
     found += [f"{t.qualified_name} was never analysed: run ANALYZE." for t in unknown]
     fine = sum(1 for item in seen.examined if item.plans)
     if fine:
-        these = f"{fine} planned statement{'s' if fine != 1 else ''} above {percent(settings['min_share'])} of the time"
+        these = f"{counted(fine, 'planned statement')} above {percent(settings['min_share'])} of the time"
         found.append(f"For {these} no index of up to three columns would save enough.")
     if not found:
         found.append("What takes the time are inserts of values and utility commands, which no index helps.")

@@ -6,11 +6,11 @@ import hashlib
 
 from pg_architect.advisor.candidates import Candidate, Key, Predicate
 from pg_architect.core.db import Database
+from pg_architect.core.identifier import NAME_BYTES, shortened
 from pg_architect.telemetry.distribution import is_number
 from pg_architect.telemetry.plans import literal
 from pg_architect.telemetry.tables import Table
 
-NAME_BYTES = 63  # NAMEDATALEN - 1
 SUFFIX = "_architect_idx"
 
 
@@ -60,8 +60,7 @@ def index_name(candidate: Candidate, table: Table, attempt: int = 0) -> str:
         )
     )
     tail = f"_{hashlib.sha256(told.encode()).hexdigest()[:8]}{SUFFIX}"
-    head = plain.encode()[: NAME_BYTES - len(tail)].decode(errors="ignore")
-    return head + tail
+    return shortened(plain, NAME_BYTES - len(tail)) + tail
 
 
 def free_name(db: Database, candidate: Candidate, table: Table) -> str:

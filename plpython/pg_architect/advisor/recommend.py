@@ -34,13 +34,13 @@ class IndexRecommendation:
     reduction_high: float | None
     prediction_basis: str
     time_saved_share: float | None
-    size_bytes: int
+    size_bytes: int | None
     size_basis: str
-    build_seconds: float
+    build_seconds: float | None
     build_basis: str
     write_cost: str
     writes_per_read: float | None
-    loses_hot_updates: bool
+    loses_hot_updates: bool | None
     why: str
     hypothesis: str
     risk: str
@@ -114,7 +114,7 @@ def _choose(
     chosen: list[tuple[Candidate, Effect]] = []
     open_positions = list(range(assumed, len(pool)))
     while open_positions and len(chosen) < max_changes:
-        answers = _ask(db, planned, pool, statements, base, open_positions)
+        answers = ask(db, planned, pool, statements, base, open_positions)
         effects = {
             position: effect(seen, pool[position], answers, base, (*base, position))
             for position in open_positions
@@ -161,7 +161,7 @@ def _best_reduction(found: Effect) -> float:
     return max((1 - h.cost_after / h.cost_before for h in found.helped if h.cost_before > 0), default=0.0)
 
 
-def _ask(
+def ask(
     db: Database,
     planned: Sequence[Examined],
     pool: Sequence[Candidate],
@@ -169,6 +169,7 @@ def _ask(
     base: tuple[int, ...],
     positions: Sequence[int],
 ) -> WhatIf:
+    """Plan the statements without any index, with those of ``base``, and with each of ``positions`` beside these."""
     questions = []
     for item in planned:
         touching = [p for p in positions if pool[p].relation_oid in item.relation_oids]

@@ -36,7 +36,7 @@ class BuildEstimate:
     basis: str
 
 
-def estimate_size(candidate: Candidate, table: Table) -> SizeEstimate:
+def estimate_size(candidate: Candidate, table: Table, *, deduplicates: bool = True) -> SizeEstimate:
     """Size of the index; an assumption is that the columns of a key are independent."""
     columns = [table.columns[name] for name in candidate.columns]
     rows = (table.rows or 0.0) * (candidate.predicate.fraction if candidate.predicate else 1.0)
@@ -45,7 +45,7 @@ def estimate_size(candidate: Candidate, table: Table) -> SizeEstimate:
     if candidate.predicate is not None and candidate.predicate.column in candidate.columns:
         distinct = min(distinct, 1.0) if len(columns) == 1 else distinct
     group = rows / distinct if distinct else 0.0
-    if any(c.type.startswith(NOT_DEDUPLICATED) for c in columns) or group < 1.5:
+    if not deduplicates or any(c.type.startswith(NOT_DEDUPLICATED) for c in columns) or group < 1.5:
         total = rows * (entry + LINE_POINTER)
         how = "no deduplication"
     else:

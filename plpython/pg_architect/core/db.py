@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from pg_architect.core import errors
 from pg_architect.core.errors import ArchitectError
@@ -47,6 +47,9 @@ class Database(Protocol):
 
     def rollback(self) -> None:
         """Undo the transaction and begin the next; only where ``commit`` may be called."""
+
+    def end_session(self, why: ArchitectError) -> NoReturn:
+        """End the session with this error: for what must not go on, and what no rollback can take back."""
 
 
 class PlpyDatabase:
@@ -111,6 +114,10 @@ class PlpyDatabase:
         except self._plpy.SPIError as exc:
             raise _translated(exc) from exc
 
+    def end_session(self, why: ArchitectError) -> NoReturn:
+        self._plpy.fatal(OURS + why.message, sqlstate=why.sqlstate, detail=why.detail or "", hint=why.hint or "")
+        raise why
+
 
 class PsycopgDatabase:
     """``Database`` over a psycopg connection in autocommit mode (command line, tests)."""
@@ -124,8 +131,9 @@ class PsycopgDatabase:
 
         try:
             with psycopg.RawCursor(self._connection, row_factory=dict_row) as cursor:
-                cursor.execute(sql, [_encode(value) for value in params] or None)
-                return cursor.fetchall() if cursor.description else []
+                # Not prepared: safety.sandbox watches the prepared statements of the session.
+                cursor.execute(sql, [_encode(value) for value in params] or None, prepare=False)
+                return cursor.fetchall() if cursor.rownumber is not None else []  # rows may have no columns
         except psycopg.Error as exc:
             diag = exc.diag
             raise DatabaseError(
@@ -151,6 +159,10 @@ class PsycopgDatabase:
 
     def rollback(self) -> None:
         self._connection.rollback()
+
+    def end_session(self, why: ArchitectError) -> NoReturn:
+        self._connection.close()
+        raise why
 
 
 def row_json(value: object) -> Any:

@@ -21,13 +21,14 @@ MINIMUM_SETS = 6
 class StatementEffect:
     """Effect on a replayed statement. Costs per call, ``before`` is without the change; ``reason`` if not measured.
 
-    ``total_ms`` is the statement's time in the statistics, ``draws`` are bootstrap draws of the log CPU ratio.
+    ``load`` is its execution time in the statistics, in milliseconds per second; ``draws`` are bootstrap draws of the
+    log CPU ratio.
     """
 
     statement_id: int
     calls: int
     calls_per_second: float
-    total_ms: float
+    load: float
     blocks: int = 0
     plan_changed: bool | None = None
     buffers: tuple[float, float] | None = None
@@ -61,14 +62,12 @@ class WriteEffect:
         return self.change.calls_per_second * before.exec_ms / before.calls if before.calls else 0.0
 
 
-def read_effect(
-    samples: StatementSamples, calls_seconds: float, resamples: int, generator: random.Random
-) -> StatementEffect:
-    """The effect on one replayed statement; ``calls_seconds`` is how long its ``calls`` took to come together."""
+def read_effect(samples: StatementSamples, resamples: int, generator: random.Random) -> StatementEffect:
+    """The effect on one replayed statement."""
     statement, runs = samples.statement, samples.runs
-    rate = statement.calls / calls_seconds
+    rate = statement.calls_per_second
     if samples.reason:
-        return StatementEffect(statement.statement_id, statement.calls, rate, statement.total_ms, reason=samples.reason)
+        return StatementEffect(statement.statement_id, statement.calls, rate, statement.load, reason=samples.reason)
     sets = len(set(statement.parameter_sets))
     by_set = sets >= MINIMUM_SETS
     costs = {metric: _units(runs, metric, by_set) for metric in ("cpu_ms", "buffers", "elapsed_ms")}
@@ -80,7 +79,7 @@ def read_effect(
         statement.statement_id,
         statement.calls,
         rate,
-        statement.total_ms,
+        statement.load,
         len({run.block for run in runs}),
         samples.plan_changed,
         _means(costs["buffers"]),
@@ -157,5 +156,5 @@ def _note(runs: Sequence[Run], sets: int, by_set: bool) -> str | None:
 
 def shares(effects: Sequence[StatementEffect]) -> Mapping[int, float]:
     """Share of each statement in the touched time of the statistics."""
-    total = sum(effect.total_ms for effect in effects)
-    return {effect.statement_id: effect.total_ms / total if total > 0 else 0.0 for effect in effects}
+    total = sum(effect.load for effect in effects)
+    return {effect.statement_id: effect.load / total if total > 0 else 0.0 for effect in effects}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
+from pg_architect.core.words import counted
 from pg_architect.experiment.effects import StatementEffect, WriteEffect, shares
 from pg_architect.experiment.statistics import Ratio
 
@@ -34,8 +35,7 @@ def decision(
             sentences.append(_write(one, one.change.query_id in worse_writes))
     untouched = [one for one in writes if one.change.time and one.change.query_id not in touched_writes]
     if untouched:
-        plural = "s" if len(untouched) > 1 else ""
-        sentences.append(f"{len(untouched)} write statement{plural}: {UNTOUCHED}")
+        sentences.append(f"{counted(len(untouched), 'write statement')}: {UNTOUCHED}")
     return ". ".join(one[0].upper() + one[1:] for one in sentences) + "."
 
 
@@ -55,11 +55,11 @@ def regressed(statement_ids: Sequence[int], bound: float) -> str:
 def _reads(statements: Sequence[StatementEffect], worse: Sequence[int]) -> list[str]:
     share = shares(statements)
     changed = [one for one in statements if one.cpu_ratio and one.plan_changed]
-    changed.sort(key=lambda one: (one.statement_id not in worse, -one.total_ms))
+    changed.sort(key=lambda one: (one.statement_id not in worse, -one.load))
     told = [_read(one, share[one.statement_id]) for one in changed[: max(NAMED, len(worse))]]
     same = sum(1 for one in statements if one.cpu_ratio and not one.plan_changed)
     if same and changed:
-        told.append(f"{same} other replayed statement{'s' if same > 1 else ''} kept the same plan")
+        told.append(f"{counted(same, 'other replayed statement')} kept the same plan")
     return told
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from pg_architect.core.db import Database
 from pg_architect.experiment import effects, explain, replay, verdict, writes
 from pg_architect.experiment.statistics import Ratio
+from pg_architect.experiment.watch import watched
 
 
 def measure(
@@ -23,22 +24,24 @@ def measure(
     writes_after: writes.WriteSamples | None,
     labels: Mapping[int, str],
     settings: Mapping[str, Any],
-    calls_seconds: float,
+    *,
+    is_watched: bool = False,
 ) -> verdict.Decision:
-    """Replay, decide and record; the record is committed. ``calls_seconds``: how long the ``calls`` took to add up;
-    ``labels``: what people call the writes, by query id.
+    """Replay, decide and record; the record is committed. ``labels``: what people call the writes, by query id;
+    ``is_watched``: another session is to watch the replay.
 
     ``db`` is a session of architect_executor inside a procedure that may commit, with nothing uncommitted.
     """
     started = db.query("select clock_timestamp()::text as at")[0]["at"]
     db.rollback()
     budget = replay.Budget(float(settings["replay_time_limit"]), int(settings["replay_blocks"]))
-    samples = replay.replay(db, index_oid, statements, budget)
+    with watched(db, proposal_id, budget.seconds, required=is_watched) as interruption:
+        samples = replay.replay(db, index_oid, statements, budget, interruption)
     resamples, seed = int(settings["bootstrap_resamples"]), f"{proposal_id}:{index_oid}"
     generator = random.Random(seed)
     reads = []
     for one in samples:
-        reads.append(effects.read_effect(one, calls_seconds, resamples, generator))
+        reads.append(effects.read_effect(one, resamples, generator))
         db.query("select 1")  # the bootstrap computes: a cancel is seen between two statements
     observed = effects.write_effects(
         writes_before.windows if writes_before else (),
@@ -70,7 +73,7 @@ def measure(
             "equivalence_bound": bound,
             "minimum_effect": bounds.minimum_effect,
             "guard_share": bounds.guard_share,
-            "calls_seconds": calls_seconds,
+            "calls_seconds": {one.statement_id: one.calls_seconds for one in statements},
             "index_oid": index_oid,
             "relation_oid": relation_oid,
             "hot_share_before": writes_before.hot_share if writes_before else None,

@@ -14,10 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pg_architect.core.db import Database, handled, row_json
-from pg_architect.core.errors import ArchitectError
+from pg_architect.core.errors import QUERY_CANCELED, ArchitectError
 from pg_architect.safety.sandbox import Author, lend, refusal
 
 WITHOUT, WITH = "without", "with"
+# How often a statement is begun again after others had to wait for it, and the pause before (seconds).
+ATTEMPTS, PAUSE_SECONDS = 3, 2.0
 ORDERS = ((WITHOUT, WITH, WITH, WITHOUT), (WITH, WITHOUT, WITHOUT, WITH))
 
 
@@ -25,8 +27,8 @@ ORDERS = ((WITHOUT, WITH, WITH, WITHOUT), (WITH, WITHOUT, WITHOUT, WITH))
 class ReplayStatement:
     """A qualified SELECT, proved harmless, with typical parameter sets; or the ``reason`` why it cannot be replayed.
 
-    ``calls`` and ``mean_ms`` (execution time per call) are those of the statistics. Without an ``author``
-    architect_planner must hold the rights itself, which it does not have by default.
+    ``calls`` in ``calls_seconds`` and ``mean_ms`` (execution time per call) are those of the statistics. Without an
+    ``author`` architect_planner must hold the rights itself, which it does not have by default.
     """
 
     statement_id: int
@@ -37,10 +39,16 @@ class ReplayStatement:
     mean_ms: float
     reason: str | None = None
     author: Author | None = None
+    calls_seconds: float = 1.0
 
     @property
-    def total_ms(self) -> float:
-        return self.calls * self.mean_ms
+    def calls_per_second(self) -> float:
+        return self.calls / self.calls_seconds
+
+    @property
+    def load(self) -> float:
+        """Execution milliseconds per second of the workload."""
+        return self.calls_per_second * self.mean_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,28 +97,17 @@ def replay(
     index_oid: int,
     statements: Sequence[ReplayStatement],
     budget: Budget,
+    interruption: Callable[[], str | None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[StatementSamples]:
     """Measure each statement without and with the index; those that take the most time first.
 
     ``db`` is in a procedure that may roll back, as architect_executor, with nothing uncommitted: every run ends in
-    a rollback. A statement that fails or does not fit into the budget is returned with the reason; a cancel ends all.
+    a rollback. A statement that fails or does not fit into the budget is returned with the reason. A cancel ends all,
+    unless ``interruption()`` tells why a watching session sent it: then only the statement is begun again or given up.
     """
-    deadline = clock() + budget.seconds
-    results = []
-    for statement in sorted(statements, key=lambda one: -one.total_ms):
-        reason = statement.reason or _obstacle(statement, budget, deadline - clock())
-        if reason:
-            results.append(StatementSamples(statement, (), reason))
-            continue
-        try:
-            results.append(_blocks(db, index_oid, statement, budget, deadline, clock))
-        except ArchitectError as exc:
-            if not handled(exc):
-                raise
-            db.rollback()
-            results.append(StatementSamples(statement, (), refusal(exc)))
-    return results
+    task = _Replay(db, index_oid, budget, clock() + budget.seconds, interruption, clock)
+    return [task.measure(one) for one in sorted(statements, key=lambda one: -one.load)]
 
 
 def block_count(statement: ReplayStatement, budget: Budget) -> int:
@@ -127,66 +124,92 @@ def _obstacle(statement: ReplayStatement, budget: Budget, seconds_left: float) -
     return _too_long(needed, seconds_left) if needed > seconds_left else None
 
 
-def _blocks(
-    db: Database,
-    index_oid: int,
-    statement: ReplayStatement,
-    budget: Budget,
-    deadline: float,
-    clock: Callable[[], float],
-) -> StatementSamples:
-    sets = statement.parameter_sets
-    runs: list[Run] = []
-    begun = clock()
-    for block in range(block_count(statement, budget)):
-        number = block % len(sets)
-        if block < len(sets):
-            for arm in (WITHOUT, WITH):
-                _run(db, index_oid, statement, number, arm, block, -1)
-                if clock() > deadline:
-                    return StatementSamples(statement, (), _too_long((clock() - begun) * 2, deadline - begun))
-        for position, arm in enumerate(ORDERS[block % 2]):
-            runs.append(_run(db, index_oid, statement, number, arm, block, position))
-        spent = clock() - begun
-        missing = budget.blocks - block - 1
-        if missing > 0 and clock() + spent / (block + 1) * missing > deadline:
-            return StatementSamples(statement, (), _too_long(spent / (block + 1) * budget.blocks, deadline - begun))
-        if missing <= 0 and clock() + spent / (block + 1) > deadline:
-            break
-    return StatementSamples(statement, tuple(runs))
+@dataclass(frozen=True, slots=True)
+class _Replay:
+    """What all statements of one replay have in common; ``deadline`` by ``clock``."""
 
+    db: Database
+    index_oid: int
+    budget: Budget
+    deadline: float
+    interruption: Callable[[], str | None]
+    clock: Callable[[], float]
 
-def _run(
-    db: Database, index_oid: int, statement: ReplayStatement, number: int, arm: str, block: int, position: int
-) -> Run:
-    # Catching an error of the statement needs the subtransaction; the rollback ends the switch in every case.
-    with db.subtransaction():
-        if arm == WITHOUT:
-            _hide(db, index_oid)
-        else:
-            _hide_in_vain(db, index_oid)
-        if statement.author is not None:
-            lend(db, statement.author)
-        row = db.query(
-            "select architect._planner_replay($1::text, $2::text[], $3::text[])::text as run",
-            statement.text,
-            statement.parameter_types,
-            statement.parameter_sets[number],
-        )[0]
-    db.rollback()
-    seen = row_json(row["run"])
-    return Run(
-        block,
-        position,
-        number,
-        arm,
-        seen["buffers"],
-        seen["cpu_ms"],
-        seen["elapsed_ms"],
-        seen["plan_hash"],
-        seen["rows"],
-        seen["workers"],
-    )
+    def measure(self, statement: ReplayStatement) -> StatementSamples:
+        ended = None
+        for attempt in range(ATTEMPTS):
+            reason = statement.reason or _obstacle(statement, self.budget, self.deadline - self.clock())
+            if reason:
+                return StatementSamples(statement, (), ended or reason)
+            if attempt > 0:
+                self.db.query("select pg_sleep($1::float8)", PAUSE_SECONDS)
+                self.db.rollback()
+            try:
+                return self._blocks(statement)
+            except ArchitectError as exc:
+                self.db.rollback()
+                if handled(exc):
+                    return StatementSamples(statement, (), refusal(exc))
+                why = self.interruption() if exc.sqlstate == QUERY_CANCELED else None
+                if why is None:
+                    raise
+                ended = f"a run of it was ended, because {why}"
+        return StatementSamples(statement, (), ended)
+
+    def _blocks(self, statement: ReplayStatement) -> StatementSamples:
+        sets, least = statement.parameter_sets, self.budget.blocks
+        runs: list[Run] = []
+        begun = self.clock()
+        for block in range(block_count(statement, self.budget)):
+            number = block % len(sets)
+            if block < len(sets):
+                for arm in (WITHOUT, WITH):
+                    self._run(statement, number, arm, block, -1)
+                    if self.clock() > self.deadline:
+                        return self._given_up(statement, (self.clock() - begun) * 2, begun)
+            for position, arm in enumerate(ORDERS[block % 2]):
+                runs.append(self._run(statement, number, arm, block, position))
+            each = (self.clock() - begun) / (block + 1)
+            missing = least - block - 1
+            if missing > 0 and self.clock() + each * missing > self.deadline:
+                return self._given_up(statement, each * least, begun)
+            if missing <= 0 and self.clock() + each > self.deadline:
+                break
+        return StatementSamples(statement, tuple(runs))
+
+    def _given_up(self, statement: ReplayStatement, needed: float, begun: float) -> StatementSamples:
+        return StatementSamples(statement, (), _too_long(needed, self.deadline - begun))
+
+    def _run(self, statement: ReplayStatement, number: int, arm: str, block: int, position: int) -> Run:
+        db = self.db
+        # Catching an error of the statement needs the subtransaction; the rollback ends the switch in every case.
+        with db.subtransaction():
+            if arm == WITHOUT:
+                _hide(db, self.index_oid)
+            else:
+                _hide_in_vain(db, self.index_oid)
+            if statement.author is not None:
+                lend(db, statement.author)
+            row = db.query(
+                "select architect._planner_replay($1::text, $2::text[], $3::text[])::text as run",
+                statement.text,
+                statement.parameter_types,
+                statement.parameter_sets[number],
+            )[0]
+        db.rollback()
+        seen = row_json(row["run"])
+        return Run(
+            block,
+            position,
+            number,
+            arm,
+            seen["buffers"],
+            seen["cpu_ms"],
+            seen["elapsed_ms"],
+            seen["plan_hash"],
+            seen["rows"],
+            seen["workers"],
+        )
 
 
 def _hide(db: Database, index_oid: int) -> None:

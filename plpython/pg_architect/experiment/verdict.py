@@ -204,8 +204,8 @@ def _success(statements: Sequence[StatementEffect], writes: Sequence[WriteEffect
 
 
 def _measured_share(statements: Sequence[StatementEffect]) -> float:
-    total = sum(one.total_ms for one in statements)
-    return sum(one.total_ms for one in statements if one.cpu_ratio) / total if total > 0 else 1.0
+    total = sum(one.load for one in statements)
+    return sum(one.load for one in statements if one.cpu_ratio) / total if total > 0 else 1.0
 
 
 def _percent(ratio: float) -> float:

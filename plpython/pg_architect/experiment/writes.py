@@ -11,6 +11,7 @@ from typing import Any
 from pg_architect.core import errors
 from pg_architect.core.db import Database, Row, handled
 from pg_architect.core.errors import ArchitectError
+from pg_architect.core.words import counted
 from pg_architect.experiment.statistics import Ratio, rate_ratio
 
 # Fewer windows than this on a side leave too few degrees of freedom for an interval of any use.
@@ -173,8 +174,8 @@ def _change(query_id: int, before: list[Counter], after: list[Counter], seconds:
     reason = None
     if min(len(before), len(after)) < MINIMUM_WINDOWS:
         reason = (
-            f"not observed: {first.calls} calls in {len(before)} windows before and {second.calls} in {len(after)} "
-            f"after; {MINIMUM_WINDOWS} windows with calls are needed on each side"
+            f"not observed: {counted(first.calls, 'call')} in {len(before)} windows before and {second.calls} in "
+            f"{len(after)} after; {MINIMUM_WINDOWS} windows with calls are needed on each side"
         )
 
     def ratio(metric: str) -> Ratio | None:

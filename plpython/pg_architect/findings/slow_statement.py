@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from pg_architect.core.words import counted
 from pg_architect.findings.finding import Finding, percent, severity
 from pg_architect.telemetry.examination import Examination, Examined
 from pg_architect.telemetry.statements import CapturedStatement
@@ -14,6 +15,8 @@ RULE = "slow_statement"
 MANY_BLOCKS = 100
 MANY_BLOCKS_A_ROW = 20
 MATTERS_ROWS = 1000  # reading fewer is as quick as descending an index
+LONG_CALL_MS = 100  # Nielsen (1993), chapter 5: up to here an answer feels instantaneous
+MANY_CALLS = 10  # with fewer their number is not what makes it costly
 
 
 def find(seen: Examination, _settings: Mapping[str, float]) -> Iterator[Finding]:
@@ -48,7 +51,7 @@ def find(seen: Examination, _settings: Mapping[str, float]) -> Iterator[Finding]
                 "columns_without_index": unindexed,
                 "searches": searches,
             },
-            remedy=_remedy(scans, unindexed, searches),
+            remedy=_remedy(one, scans, unindexed, searches),
         )
 
 
@@ -85,8 +88,9 @@ def _unindexed(item: Examined, tables: Mapping[int, Table]) -> list[str]:
 
 def _detail(item: Examined, scans: list[tuple[Table, float]], unindexed: list[str]) -> str:
     one = item.captured
-    head = f"{one.calls:,} calls of {one.mean_ms:,.2f} ms by {one.role_name}"
-    parts = [f"{head}, {one.rows_per_call:,.1f} rows and {one.blocks_per_call:,.0f} blocks per call."]
+    head = f"{counted(f'{one.calls:,}', 'call')} of {one.mean_ms:,.2f} ms by {one.role_name}"
+    blocks = counted(f"{one.blocks_per_call:,.0f}", "block")
+    parts = [f"{head}, {one.rows_per_call:,.1f} rows and {blocks} per call."]
     for table, rows in scans[:3]:
         parts.append(
             f"It scans {table.qualified_name} from end to end: about {rows:,.0f} rows read for "
@@ -101,7 +105,7 @@ def _detail(item: Examined, scans: list[tuple[Table, float]], unindexed: list[st
     return " ".join(parts)
 
 
-def _remedy(scans: list[tuple[Table, float]], unindexed: list[str], searches: bool) -> str:
+def _remedy(one: CapturedStatement, scans: list[tuple[Table, float]], unindexed: list[str], searches: bool) -> str:
     blocked = [t for t, _ in scans if t.unsupported]
     if blocked:
         return f"{blocked[0].qualified_name}: {blocked[0].unsupported}."
@@ -109,4 +113,14 @@ def _remedy(scans: list[tuple[Table, float]], unindexed: list[str], searches: bo
         return "An index may help: see the proposals of the improvement cycle."
     if searches:
         return "Look at the statement: its conditions cannot use the indexes that are there."
-    return "Nothing on the side of indexes; fewer calls would help."
+    if one.mean_ms >= LONG_CALL_MS or one.calls < MANY_CALLS:
+        rows = counted(f"{one.rows_per_call:,.0f}", "row")
+        return (
+            f"No index would make it faster: a call takes {one.mean_ms:,.2f} ms and handles {rows}. Let a call handle "
+            "fewer rows, or look at what else it does: sorting, functions, triggers, constraints."
+        )
+    return (
+        f"No index would make it faster: a call takes {one.mean_ms:,.2f} ms, and {one.calls:,} calls add up. Fewer "
+        "calls would help: fetch or write many rows with one statement instead of one row at a time, or keep what was "
+        "read in the application."
+    )

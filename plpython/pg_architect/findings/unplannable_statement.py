@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from pg_architect.core.words import counted
 from pg_architect.findings.finding import Finding, percent, severity
 from pg_architect.telemetry.examination import Examination
 
 RULE = "unplannable_statement"
+BY_HAND = "Look at it by hand: pg_architect plans only what it understands and what is proved to run nobody's code."
 
 
 def find(seen: Examination, _settings: Mapping[str, float]) -> Iterator[Finding]:
@@ -25,9 +27,8 @@ def find(seen: Examination, _settings: Mapping[str, float]) -> Iterator[Finding]
             statement_id=one.statement_id,
             relation_oid=next(iter(item.relation_oids), None),
             share=one.share,
-            detail=f"{one.calls:,} calls of {one.mean_ms:,.2f} ms by {one.role_name}. Not plannable: {item.reason}.",
+            detail=f"{counted(f'{one.calls:,}', 'call')} of {one.mean_ms:,.2f} ms by {one.role_name}. "
+            f"Not plannable: {item.reason}.",
             evidence={"calls": one.calls, "total_ms": one.total_ms, "mean_ms": one.mean_ms, "reason": item.reason},
-            remedy="Look at it by hand: pg_architect plans only what is proved to run nobody's code."
-            if is_query
-            else "Nothing to plan.",
+            remedy=BY_HAND if is_query else "Nothing to plan.",
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 from pg_architect.core.db import Database, Row, row_json
 from pg_architect.core.errors import INSUFFICIENT_PRIVILEGE, OBJECT_NOT_IN_PREREQUISITE_STATE
+from pg_architect.core.words import counted
 from pg_architect.safety import gate
 from pg_architect.telemetry import statements
 
@@ -84,7 +85,7 @@ def obstacle(db: Database, proposal: Row) -> Action | None:
             f"call architect.sp_deploy_approved({busy[0]['proposal_id']}, wait => '10 minutes');",
         )
     limit = db.query(
-        """select max_changes_per_day as most, autonomy_level,
+        """select max_changes_per_day as most, architect._only_observes(p.change_type) as only_observes,
                   (select count(distinct e.proposal_id)
                      from architect.proposal_event as e join architect.proposal as o using (proposal_id)
                     where e.to_state = 'deploying' and o.change_type = p.change_type and o.proposal_id <> $2
@@ -93,15 +94,12 @@ def obstacle(db: Database, proposal: Row) -> Action | None:
         proposal["change_type"],
         proposal["proposal_id"],
     )[0]
-    if limit["autonomy_level"] == "observe":
-        return stop(
-            f"the policy for {proposal['change_type']} is observe: nothing is applied",
-            "An admin can change it: "
-            f"select architect.set_policy('{proposal['change_type']}', autonomy_level => 'supervised');",
-        )
+    if limit["only_observes"]:
+        return stop(f"the policy for {proposal['change_type']} is observe: nothing is applied", limit["only_observes"])
     if limit["begun"] >= limit["most"]:
         return stop(
-            f"{limit['begun']} changes were begun in the last 24 hours, the policy allows {limit['most']}",
+            f"{counted(limit['begun'], 'change was', 'changes were')} begun in the last 24 hours, "
+            f"the policy allows {limit['most']}",
             "Wait, or let an admin raise max_changes_per_day with architect.set_policy.",
         )
     return None

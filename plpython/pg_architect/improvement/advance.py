@@ -23,31 +23,39 @@ Outcome = tuple[str | None, str | None]
 def advance(db: Database, proposal_id: int, failure: str | None, via: str) -> Outcome:
     """Go on with a proposal until a statement has to be run outside, or there is nothing more to do.
 
-    ``via`` is ``caller`` (the statement is returned) or ``pg_cron`` (it is scheduled). Returns (next_sql, stop), where
-    ``stop`` is JSON with sqlstate, message and hint when it stopped for a reason.
+    ``via`` is ``holder`` (a session that waits for this one and watches it; the statement is returned), ``hand``
+    (nobody does) or ``pg_cron`` (the statement is scheduled, and another job watches). Returns (next_sql, stop),
+    where ``stop`` is JSON with sqlstate, message and hint when it stopped for a reason.
     """
     if via == "pg_cron":
         _advance_in_worker(db, proposal_id)
         return None, None
-    action = _go_on(db, proposal_id, failure)
+    action = _go_on(db, proposal_id, failure, is_watched=via == "holder")
     if action["action"] == "run":
         return action["sql"], None
     return None, json.dumps(action) if "message" in action else None
 
 
 def _advance_in_worker(db: Database, proposal_id: int) -> None:
+    if db.query("select architect._is_resting($1) as resting", proposal_id)[0]["resting"] is not False:
+        cron.forget(db, proposal_id)
+        return
     outcome = cron.outcome_of_statement(db, proposal_id)
     if outcome == cron.RUNNING:
         return
-    action = _go_on(db, proposal_id, outcome)
+    must_be_watched = db.query("select architect._must_be_watched($1) as it", proposal_id)[0]["it"]
+    if outcome is None and must_be_watched and not cron.has_watch(db, proposal_id):
+        return
+    action = _go_on(db, proposal_id, outcome, is_watched=True)
     if action["action"] == "run":
         cron.schedule_statement(db, proposal_id, action["sql"])
-    else:
+        if action["purpose"] == "build":
+            cron.schedule_watch(db, proposal_id, 2)
+    elif "message" in action:
         cron.forget(db, proposal_id)
-    db.commit()
 
 
-def _go_on(db: Database, proposal_id: int, failure: str | None) -> Action:
+def _go_on(db: Database, proposal_id: int, failure: str | None, *, is_watched: bool) -> Action:
     """Do steps until one is ``run`` or ``stop``."""
     while True:
         action: Action = json.loads(db.query("select architect._step($1, $2) as step", proposal_id, failure)[0]["step"])
@@ -61,7 +69,7 @@ def _go_on(db: Database, proposal_id: int, failure: str | None) -> Action:
             case "tag":
                 db.query(action["sql"])
             case "measure":
-                _measure(db, proposal_id, action)
+                _measure(db, proposal_id, action, is_watched)
         db.commit()
 
 
@@ -80,8 +88,13 @@ def _observe_baseline(db: Database, proposal_id: int, action: Action) -> None:
     db.query("select architect._record_baseline($1, $2::jsonb)", proposal_id, writes.to_json(seen))
 
 
-def _measure(db: Database, proposal_id: int, action: Action) -> None:
+def _measure(db: Database, proposal_id: int, action: Action, is_watched: bool) -> None:
     settings = load(db)
+    if not is_watched:
+        db.notice(
+            "the index is there; its effect is measured now. No other session watches: if others have to wait for a "
+            "query of the measurement, cancel this call, and call it again later"
+        )
     after = _observe_writes(db, action, settings)
     decision = measure.measure(
         db,
@@ -98,6 +111,7 @@ def _measure(db: Database, proposal_id: int, action: Action) -> None:
                 mean_ms=one["mean_ms"],
                 author=Author(one["role_oid"], tuple(one["relation_oids"])),
                 reason=one["reason"],
+                calls_seconds=one["calls_seconds"],
             )
             for one in action["statements"]
         ],
@@ -105,7 +119,7 @@ def _measure(db: Database, proposal_id: int, action: Action) -> None:
         after,
         {one["query_id"]: one["label"] for one in action["writers"]},
         settings,
-        action["calls_seconds"],
+        is_watched=is_watched,
     )
     db.query(
         "select architect._conclude($1, $2, $3, $4, $5)",

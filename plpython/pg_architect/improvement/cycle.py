@@ -15,6 +15,7 @@ from pg_architect.advisor import what_if
 from pg_architect.core.db import Database, handled
 from pg_architect.core.errors import ArchitectError
 from pg_architect.core.settings import load
+from pg_architect.core.words import counted
 from pg_architect.findings import rules as finding_rules
 from pg_architect.findings.finding import Finding
 from pg_architect.improvement import journal
@@ -62,15 +63,17 @@ def analyze(db: Database, run: journal.Run, settings: Settings) -> Observed:
     since = since_kept(db)
     seen = examination.examine(db, snapshot_id, settings, since)
     if since:
-        run.say(db, "analyze", f"statements on {len(since)} table(s) are counted since the last change there was kept")
+        tables = counted(len(since), "table")
+        run.say(db, "analyze", f"statements on {tables} are counted since the last change there was kept")
     findings = finding_rules.find(db, seen, settings)
     finding_rules.store(db, seen, findings)
     plannable = sum(1 for one in seen.examined if one.reason is None)
     run.say(
         db,
         "analyze",
-        f"{len(seen.all)} statements since the statistics were reset; looked closely at {len(seen.examined)} of them"
-        f" ({sum(one.captured.share for one in seen.examined):.0%} of database time), {plannable} could be planned",
+        f"{counted(len(seen.all), 'statement')} since the statistics were reset; looked closely at "
+        f"{len(seen.examined)} of them ({sum(one.captured.share for one in seen.examined):.0%} of database time), "
+        f"{plannable} could be planned",
     )
     for finding in findings[:5]:
         run.say(db, "analyze", f"{finding.severity}: {finding.title}")

@@ -157,14 +157,14 @@ def _deployed(db: Database, proposal: Row) -> Action:
             "the index was dropped by somebody else", "Run the cycle again to have the workload looked at anew."
         )
     db.query("select architect._transition($1, 'verifying', null)", proposal["proposal_id"])
-    plan = replay_plan.read_side(db, proposal["relation_oid"])
+    reads = replay_plan.read_side(db, proposal["relation_oid"])
     return {
         "action": "measure",
         "index_oid": index.oid,
         "relation_oid": int(proposal["relation_oid"]),
         "baseline": row_json(proposal["baseline"]),
         **replay_plan.write_side(db, proposal["relation_oid"]),
-        **plan,
+        "statements": reads,
     }
 
 
@@ -221,12 +221,16 @@ def _revert_failed(db: Database, proposal: Row) -> Action:
     return {"action": "again"}
 
 
-def _nothing_to_do(_db: Database, proposal: Row) -> Action:
-    state, proposal_id = proposal["state"], proposal["proposal_id"]
+def _nothing_to_do(db: Database, proposal: Row) -> Action:
+    state, proposal_id, kind = proposal["state"], proposal["proposal_id"], proposal["change_type"]
     if state in ("kept", "reverted"):
         return {"action": "stop"}
+    change_policy = db.query("select architect._only_observes($1) as how", kind)[0]["how"]
     hint = {
-        "proposed": "A dry run proposes only; call architect.sp_autonomous_improvement(dry_run => false).",
+        "proposed": f"The policy for {kind} is observe: nothing is put before the approvers. {change_policy} "
+        "Then propose it again."
+        if change_policy
+        else "A dry run proposes only; call architect.sp_autonomous_improvement(dry_run => false).",
         "awaiting_approval": "A member of architect_approver has to run: "
         f"select architect.approve({proposal_id}, 'reason');",
     }.get(state, "It came to its end; run the cycle again.")

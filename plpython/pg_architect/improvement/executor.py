@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import select
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pg_architect.core.db import OURS, Database, Row
@@ -49,12 +49,15 @@ class Loopback:
         self._pgconn = pgconn
         self._commits = commits
 
-    def run(self, sql: str, deadline: float, *params: str | None) -> list[Row]:
+    def run(
+        self, sql: str, deadline: float, *params: str | None, must_cancel: Callable[[], bool] = lambda: False
+    ) -> list[Row]:
         """Run one statement, ``$1`` … being ``params`` as text; rows as dictionaries of text.
 
         While waiting, the holder runs a query so that a cancel reaches it, and commits so that a concurrent build does
         not wait for the holder's own snapshot. On a cancel, or past ``deadline`` (time.monotonic), the statement is
-        canceled. Raises StatementError, or ArchitectError 57014 past the deadline.
+        canceled. Raises StatementError, or ArchitectError 57014 past the deadline. Where ``must_cancel()`` the executor
+        is sent a cancel too, but waited for on: it is the one to say what becomes of it.
         """
         import psycopg
 
@@ -62,7 +65,7 @@ class Loopback:
             # The extended protocol takes exactly one statement.
             self._pgconn.send_query_params(sql.encode(), [None if p is None else p.encode() for p in params])
             while self._pgconn.is_busy():
-                self._wait(deadline)
+                self._wait(deadline, must_cancel)
                 self._pgconn.consume_input()
             return self._result()
         except psycopg.Error as exc:
@@ -78,11 +81,13 @@ class Loopback:
     def close(self) -> None:
         self._pgconn.finish()
 
-    def _wait(self, deadline: float) -> None:
+    def _wait(self, deadline: float, must_cancel: Callable[[], bool]) -> None:
         select.select([self._pgconn.socket], [], [], POLL_SECONDS)
         if time.monotonic() > deadline:
             raise ArchitectError(QUERY_CANCELED, "the time to wait is over", hint=WAIT_IS_OVER)
         self._holder.query("select 1")
+        if must_cancel():
+            self._cancel()  # before the commit, which lets the executor's session go on to something else
         if self._commits:
             self._holder.commit()
 

@@ -23,7 +23,7 @@ def rules(
 ) -> list[dict[str, Any]]:
     """Indexes for the captured workload, by what-if planning; at most ``most`` changes, best first."""
     recommendations = advisor.recommend(db, seen.snapshot_id, most, settings, seen, excluded, assumed)
-    return [_index_change(one) for one in recommendations]
+    return [index_change(one) for one in recommendations]
 
 
 GENERATORS: Mapping[str, tuple[Generator, frozenset[str]]] = {
@@ -32,7 +32,8 @@ GENERATORS: Mapping[str, tuple[Generator, frozenset[str]]] = {
 }
 
 
-def _index_change(one: advisor.IndexRecommendation) -> dict[str, Any]:
+def index_change(one: advisor.IndexRecommendation) -> dict[str, Any]:
+    """An index as an object of the contract."""
     is_point = round(one.reduction_low or 0, 1) == round(one.reduction_high or 0, 1)
     columns = ", ".join(one.columns) + (f" where {one.predicate}" if one.predicate else "")
     return {

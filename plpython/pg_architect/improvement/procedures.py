@@ -94,8 +94,7 @@ def deploy(db: Database, proposal_id: int | None, wait: str | None) -> tuple[str
             hint=f"Call: call architect.sp_deploy_approved({proposal_id}, wait => '10 minutes');",
         )
     deadline = _deadline(db, wait)
-    _drive(db, proposal_id, deadline)
-    return _report(db, proposal_id)
+    return _deploy(db, proposal_id, deadline)
 
 
 def rollback(db: Database, proposal_id: int | None, reason: str | None, wait: str | None) -> tuple[str, str]:
@@ -111,25 +110,37 @@ def rollback(db: Database, proposal_id: int | None, reason: str | None, wait: st
     deadline = _deadline(db, wait or "10 minutes")
     db.query("select architect._begin_rollback($1, $2)", proposal_id, reason)
     db.commit()
-    _drive(db, proposal_id, deadline)
+    by_hand = _drive(db, proposal_id, deadline)
     state = db.query("select state from architect.proposals where proposal_id = $1", proposal_id)[0]["state"]
+    if by_hand:
+        return state, f"{by_hand}; then call architect.sp_rollback({proposal_id}, 'as before');"
     return state, f"select * from architect.improvement_history where improvement_id = {proposal_id};"
 
 
-def _drive(db: Database, proposal_id: int, deadline: float) -> None:
-    """Let an executor go on with the proposal until it stops; which one is chosen by what works here."""
+def _deploy(db: Database, proposal_id: int, deadline: float) -> tuple[str | None, str]:
+    """Go on with it; returns (verdict, next step)."""
+    if by_hand := _drive(db, proposal_id, deadline):
+        return None, f"{by_hand}; then call architect.sp_deploy_approved({proposal_id}, wait => '10 minutes');"
+    return _report(db, proposal_id)
+
+
+def _drive(db: Database, proposal_id: int, deadline: float) -> str | None:
+    """Let an executor go on with the proposal until it stops; which one is chosen by what works here.
+
+    Returns what the caller has to run by hand, where nothing works.
+    """
     db.query("select architect._must_be_deployable($1)", proposal_id)
     db.commit()
     try:
         with executor.loopback(db) as session:
             _drive_by_loopback(db, session, proposal_id, deadline)
-            return
+            return None
     except executor.UnreachableError as exc:
         unreachable = exc
     if db.query("select architect._cron_is_usable() as usable")[0]["usable"]:
         _drive_by_cron(db, proposal_id, deadline)
-    else:
-        _drive_by_hand(db, proposal_id, unreachable)
+        return None
+    return _drive_by_hand(db, proposal_id, unreachable)
 
 
 def _drive_by_loopback(db: Database, session: executor.Loopback, proposal_id: int, deadline: float) -> None:
@@ -145,9 +156,15 @@ def _drive_by_loopback(db: Database, session: executor.Loopback, proposal_id: in
     session.set("lock_timeout", f"{settings['build_lock_timeout']:.0f}s", deadline)
     failure = None
     while True:
-        # The measurement has a budget of its own, but cannot end a single statement that runs away.
+        # The measurement has a budget of its own; this is for when the holder, who watches it, is gone.
         session.set("statement_timeout", f"{_longest_measurement(settings):.0f}s", deadline)
-        row = session.run("call architect._advance($1, $2, 'caller')", deadline, str(proposal_id), failure)[0]
+        row = session.run(
+            "call architect._advance($1, $2, 'holder')",
+            deadline,
+            str(proposal_id),
+            failure,
+            must_cancel=lambda: _must_interrupt_replay(db, proposal_id),
+        )[0]
         _raise_if_stopped(row["stop"])
         if row["next_sql"] is None:
             return
@@ -158,6 +175,10 @@ def _drive_by_loopback(db: Database, session: executor.Loopback, proposal_id: in
             failure = None
         except executor.StatementError as exc:
             failure = f"{exc.message} ({exc.sqlstate})"
+
+
+def _must_interrupt_replay(db: Database, proposal_id: int) -> bool:
+    return db.query("select architect._interrupt_replay($1) as pid", proposal_id)[0]["pid"] is not None
 
 
 def _longest_measurement(settings: Mapping[str, float]) -> float:
@@ -178,7 +199,7 @@ def _drive_by_cron(db: Database, proposal_id: int, deadline: float) -> None:
     db.notice("pg_cron goes on with it; architect.proposals shows how far it is")
 
 
-def _drive_by_hand(db: Database, proposal_id: int, unreachable: ArchitectError) -> None:
+def _drive_by_hand(db: Database, proposal_id: int, unreachable: ArchitectError) -> str | None:
     """No executor: a superuser's own session takes the steps; the statements are printed, to be run by hand."""
     if not db.query("select rolsuper from pg_roles where rolname = current_user")[0]["rolsuper"]:
         unreachable.hint = (
@@ -186,10 +207,12 @@ def _drive_by_hand(db: Database, proposal_id: int, unreachable: ArchitectError) 
             "procedure, which then prints the statement to run by hand and measures its effect."
         )
         raise unreachable
-    next_sql, stop = advance.advance(db, proposal_id, None, "caller")
+    next_sql, stop = advance.advance(db, proposal_id, None, "hand")
     _raise_if_stopped(stop)
-    if next_sql is not None:
-        db.notice(f"no executor is available; run this outside a transaction block, then call again: {next_sql};")
+    if next_sql is None:
+        return None
+    db.notice("no executor is available: the next step has a statement to run by hand, then the call to repeat")
+    return f"run, outside a transaction block: {next_sql}"
 
 
 def _deploy_when_approved(db: Database, proposal_id: int, deadline: float) -> str | None:
@@ -199,8 +222,7 @@ def _deploy_when_approved(db: Database, proposal_id: int, deadline: float) -> st
         state = db.query("select state from architect.proposals where proposal_id = $1", proposal_id)[0]["state"]
         db.commit()
         if state == "approved":
-            _drive(db, proposal_id, deadline)
-            return _report(db, proposal_id)[1]
+            return _deploy(db, proposal_id, deadline)[1]
         if state != "awaiting_approval":
             return f"proposal {proposal_id} is {state.replace('_', ' ')}"
         db.query("select pg_sleep($1::float8)", DECISION_POLL_SECONDS)
@@ -246,6 +268,11 @@ def _next_step(db: Database, run_id: int, thought: dict[str, Any], is_dry: bool)
     ]
     if not waiting:
         return "the policy is observe: nothing is applied; select * from architect.policies;"
+    if len(waiting) > 1:
+        return (
+            f"a member of architect_approver decides about each of {len(waiting)}: select * from "
+            f"architect.pending_approvals; then architect.approve({waiting[0]}, 'reason') or architect.reject"
+        )
     return (
         f"a member of architect_approver decides: select architect.approve({waiting[0]}, 'reason'); or architect.reject"
     )

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pg_architect.core.db import Database
+from pg_architect.advisor import estimate
+from pg_architect.core.db import Database, handled
 from pg_architect.core.errors import FEATURE_NOT_SUPPORTED, INVALID_PARAMETER_VALUE, ArchitectError
+from pg_architect.core.settings import load
 from pg_architect.improvement.contract import GeneratedChange
+from pg_architect.improvement.generators import index_change
 from pg_architect.safety import gate
 from pg_architect.safety.index_statement import definition
+from pg_architect.telemetry import statements
+from pg_architect.telemetry.examination import examine
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +105,8 @@ def insert_proposal(
     )
     proposal_id: int = rows[0]["proposal_id"]
     db.query("insert into architect.proposal_event (proposal_id, to_state) values ($1, 'proposed')", proposal_id)
+    named = [one["statement_id"] for one in change.prediction.get("helped", ())]
+    db.query("update architect.statement set is_in_history = true where statement_id = any ($1::bigint[])", named)
     if refused:
         detail = "; ".join(reason.detail for reason in judgement.reasons)
         db.query("select architect._transition($1, 'refused', $2)", proposal_id, detail)
@@ -109,7 +116,8 @@ def insert_proposal(
 def propose_change(db: Database, statement: str, reason: str) -> int:
     """A person's own change, which then passes gate, approval, measurement and verdict like any other.
 
-    Raises ArchitectError: 22023 without a reason, 0A000 with the gate's reasons when it refuses (nothing is stored).
+    Raises ArchitectError: 22023 without a reason or with one that is too long, 0A000 with the gate's reasons when it
+    refuses (nothing is stored).
     """
     if not (reason or "").strip():
         raise ArchitectError(
@@ -117,6 +125,7 @@ def propose_change(db: Database, statement: str, reason: str) -> int:
             "a proposal needs a reason",
             hint="Say what you expect to become better; whoever approves it will read that.",
         )
+    db.query("select architect._check_reason($1)", reason)
     judgement = gate.judge(db, statement)
     apply_sql, revert_sql = judgement.apply_sql, judgement.revert_sql
     if (
@@ -131,21 +140,46 @@ def propose_change(db: Database, statement: str, reason: str) -> int:
             detail="; ".join(r.detail for r in judgement.reasons) or "only create index concurrently can be proposed",
             hint="select * from architect.judge_statement(...) shows the reasons one by one.",
         )
-    target = judgement.to_json()["objects"]
-    change = GeneratedChange(
+    who = db.query("select r.rolname::text as name, r.oid::bigint from pg_roles as r where r.rolname = session_user")[0]
+    request = estimate.Request(
+        apply_sql, revert_sql, judgement.objects["relation_oid"], who["oid"], who["name"], reason.strip()
+    )
+    try:
+        with db.subtransaction():
+            change = _estimated(db, request)
+    except ArchitectError as exc:
+        if not handled(exc):
+            raise
+        change = _without_figures(judgement, request, f"not estimated: {exc.message}")
+    proposal_id = insert_proposal(db, None, who["name"], change, judgement)
+    db.query("select architect._submit($1)", proposal_id)
+    if change_policy := db.query("select architect._only_observes($1) as how", change.change_type)[0]["how"]:
+        kept = f"the policy for {change.change_type} is observe: the proposal is kept, but not put before the approvers"
+        db.notice(f"{kept}. {change_policy}")
+    return proposal_id
+
+
+def _estimated(db: Database, request: estimate.Request) -> GeneratedChange:
+    """With the figures that a run would find now; what it could not see of the workload is said in them."""
+    settings = load(db)
+    lack = statements.missing(db)
+    seen = None if lack else examine(db, statements.take_snapshot(db), settings, since_kept(db))
+    lack = lack and lack.partition(": ")[0]
+    return GeneratedChange.from_json("person", index_change(estimate.estimate(db, request, seen, lack, settings)))
+
+
+def _without_figures(judgement: gate.Judgement, request: estimate.Request, why: str) -> GeneratedChange:
+    columns = ", ".join(column["name"] for column in judgement.objects["columns"])
+    return GeneratedChange(
         generator="person",
         change_type="create_index",
-        title=f"index {target['relation_name']} ({', '.join(c['name'] for c in target['columns'])})",
-        hypothesis=reason.strip(),
-        why=reason.strip(),
-        apply_sql=apply_sql,
-        revert_sql=revert_sql,
-        risk_level=judgement.risk,
+        title=f"index {judgement.objects['relation_name']} ({columns})",
+        hypothesis=request.reason,
+        why=request.reason,
+        apply_sql=request.statement,
+        revert_sql=request.revert_statement,
+        risk_level="medium",
         impact="unknown",
         target_file=None,
-        prediction={"reduction_percent": None, "basis": "not predicted: proposed by a person"},
+        prediction={"reduction_percent": None, "basis": why, "build_basis": why, "write_cost": why},
     )
-    who = db.query("select session_user::text as who")[0]["who"]
-    proposal_id = insert_proposal(db, None, who, change, judgement)
-    db.query("select architect._submit($1)", proposal_id)
-    return proposal_id

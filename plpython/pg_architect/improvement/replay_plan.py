@@ -10,16 +10,16 @@ from pg_architect.telemetry import examination, statements
 WRITES = ("insert", "update", "delete", "merge")
 # Parameter sets are the unit of the measurement; 20 give a t-based interval that is close to the normal one.
 SETS = 20
-# An older workload says little about today's.
+# An older workload says little about today's; of one whose statistics are reset all the time, so many periods do.
 RECENT_DAYS = 7
+PERIODS = 10
 
 
-def read_side(db: Database, relation_oid: int) -> dict[str, Any]:
+def read_side(db: Database, relation_oid: int) -> list[dict[str, Any]]:
     """Every captured SELECT that touches the table, with typical parameter sets or why it cannot be replayed."""
     statements.take_snapshot(db)
-    snapshot_id, touching = _touching(db, relation_oid, ("select",))
     replays = []
-    for one in touching:
+    for one, seconds in _touching(db, relation_oid, ("select",)):
         ready = examination.parameter_sets(db, one, SETS)
         replays.append(
             {
@@ -28,29 +28,22 @@ def read_side(db: Database, relation_oid: int) -> dict[str, Any]:
                 "parameter_types": ready.types,
                 "parameter_sets": ready.sets,
                 "calls": one.calls,
+                "calls_seconds": seconds,
                 "mean_ms": one.mean_ms,
                 "role_oid": one.role_oid,
                 "relation_oids": ready.relation_oids,
                 "reason": ready.reason,
             }
         )
-    if snapshot_id is None:
-        return {"statements": [], "calls_seconds": 1.0}
-    seconds = db.query(
-        """select extract(epoch from taken_at - coalesce(statistics_reset_at, pg_postmaster_start_time()))::float8
-                    as seconds
-             from architect.snapshot where snapshot_id = $1""",
-        snapshot_id,
-    )[0]["seconds"]
-    return {"statements": replays, "calls_seconds": max(seconds, 1.0)}
+    return replays
 
 
 def write_side(db: Database, relation_oid: int) -> dict[str, Any]:
     """The captured statements that write to the table: query id, and what people call each."""
     if statements.latest_snapshot(db) is None:
         statements.take_snapshot(db)
-    _, writers = _touching(db, relation_oid, WRITES)
-    return {"relation_oid": relation_oid, "writers": [_labelled(one) for one in writers]}
+    writers = [_labelled(one) for one, _ in _touching(db, relation_oid, WRITES)]
+    return {"relation_oid": relation_oid, "writers": writers}
 
 
 def _labelled(one: statements.CapturedStatement) -> dict[str, Any]:
@@ -62,25 +55,27 @@ def _labelled(one: statements.CapturedStatement) -> dict[str, Any]:
 
 def _touching(
     db: Database, relation_oid: int, kinds: tuple[str, ...]
-) -> tuple[int | None, list[statements.CapturedStatement]]:
-    """The captured statements of these kinds that touch the table, from the newest snapshot that has any.
+) -> list[tuple[statements.CapturedStatement, float]]:
+    """The captured statements of these kinds that touch the table, each with the seconds that its calls took to add up.
 
-    A crash and a reset empty pg_stat_statements; the workload is still the one of the snapshots before.
+    A crash or a reset empties pg_stat_statements, but the workload is still the one from before: each statement counts
+    as it stood in the last snapshot before the newest reset that it has been seen since.
     """
-    newest = db.query(
-        """select max(n.snapshot_id) as id
-             from architect.statement_statistics as n
-             join architect.snapshot as x using (snapshot_id)
-             join architect.statement as s using (statement_id)
-            where x.deployment_id = architect._this_deployment()
-              and x.taken_at > clock_timestamp() - make_interval(days => $3::integer)
-              and s.kind = any ($2) and s.relation_oids @> array[$1::oid]""",
-        relation_oid,
-        kinds,
+    periods = db.query(
+        """select distinct on (began) snapshot_id,
+                  greatest(extract(epoch from taken_at - began)::float8, 1) as seconds
+             from architect.snapshot as s
+            cross join lateral (select coalesce(s.statistics_reset_at, pg_postmaster_start_time()) as began) as p
+            where deployment_id = architect._this_deployment()
+              and taken_at > clock_timestamp() - make_interval(days => $1::integer)
+            order by began desc, snapshot_id desc
+            limit $2::integer""",
         RECENT_DAYS,
-    )[0]["id"]
-    if newest is None:
-        return None, []
-    return newest, [
-        one for one in statements.captured(db, newest) if relation_oid in one.relation_oids and one.kind in kinds
-    ]
+        PERIODS,
+    )
+    found: dict[int, tuple[statements.CapturedStatement, float]] = {}
+    for period in periods:
+        for one in statements.captured(db, period["snapshot_id"]):
+            if relation_oid in one.relation_oids and one.kind in kinds:
+                found.setdefault(one.statement_id, (one, period["seconds"]))
+    return list(found.values())

@@ -8,6 +8,7 @@ from dataclasses import astuple, dataclass
 
 from pg_architect.core.db import Database, handled
 from pg_architect.core.errors import ArchitectError
+from pg_architect.core.words import counted
 from pg_architect.improvement import executor
 
 
@@ -109,22 +110,41 @@ def _executor(db: Database) -> Iterator[Check]:
     if db.query("select architect._cron_is_usable() as usable")[0]["usable"]:
         yield Check("executor", "ok", "pg_cron workers carry out changes, beginning at full minutes")
         return
-    database = db.query("select current_database()::text as name")[0]["name"]
+    yield Check("executor", "warning", f"approved changes have to be run by hand: {reason}", _let_in_by_peer(db))
+
+
+def _authentication(db: Database) -> Iterator[Check]:
+    """Whoever is the executor holds the rights of the enrolled owners, and has nobody's approval to wait for."""
+    lines = db.query("select file_name, line_number, line, is_local from architect._trusting_hba_lines()")
+    for line in lines:
+        reach = "reaches the socket" if line["is_local"] else "connects from there"
+        instead = f'host "{_database(db)}" {executor.ROLE} all reject -- then: select pg_reload_conf();'
+        yield Check(
+            "pg_hba.conf",
+            "warning",
+            f"line {line['line_number']} of {line['file_name']} ({line['line']}) lets everybody who {reach} be "
+            f"{executor.ROLE}, with the rights of the enrolled owners",
+            _let_in_by_peer(db)
+            if line["is_local"]
+            else f"Put before the other lines of {line['file_name']}: {instead}",
+        )
+    if not lines:
+        yield Check("pg_hba.conf", "ok", f"nobody can be {executor.ROLE} without showing who they are")
+
+
+def _let_in_by_peer(db: Database) -> str:
+    """What lets the server's own operating system user be the executor, and nobody else."""
     files = db.query("select current_setting('hba_file') as hba, current_setting('ident_file') as ident")[0]
-    yield Check(
-        "executor",
-        "warning",
-        f"approved changes have to be run by hand: {reason}",
-        f'Put before the other lines of {files["hba"]}: local "{database}" {executor.ROLE} peer map=architect'
-        f" -- and in {files['ident']}: architect {_os_user()} {executor.ROLE} -- then: select pg_reload_conf();",
+    return (
+        f'Put before the other lines of {files["hba"]}: local "{_database(db)}" {executor.ROLE} peer map=architect'
+        f" -- and in {files['ident']}: architect {_os_user()} {executor.ROLE} -- then: select pg_reload_conf();"
     )
 
 
 def _cron(db: Database) -> Iterator[Check]:
     if not _has_extension(db, "pg_cron"):
         where = _setting(db, "cron.database_name")
-        here = db.query("select current_database()::text as name")[0]["name"]
-        detail = f"lives in database {where}" if where and where != here else "not installed"
+        detail = f"lives in database {where}" if where and where != _database(db) else "not installed"
         yield Check("pg_cron", "info", f"{detail}: it cannot be used as an executor here")
     elif _setting(db, "cron.use_background_workers") != "on":
         yield Check(
@@ -156,18 +176,19 @@ def _owners(db: Database) -> Iterator[Check]:
     )
     for row in rows:
         component = f"tables of {row['owner']}"
+        tables = counted(row["tables"], "table")
         if row["is_superuser"]:
             yield Check(
                 component,
                 "warning",
-                f"{row['tables']} tables belong to a superuser, whose rights the executor cannot be given",
+                f"{tables} of a superuser, whose rights the executor cannot be given",
                 "Let an ordinary role own them: alter table ... owner to ...;",
             )
         elif not row["is_enrolled"]:
             yield Check(
                 component,
                 "warning",
-                f"{row['tables']} tables can be looked at, but not changed: building an index needs the owner's rights",
+                f"{tables} can be looked at, but not changed: building an index needs the owner's rights",
                 f"select architect.enroll({row['literal']});",
             )
         elif not row["is_recorded"]:
@@ -179,7 +200,7 @@ def _owners(db: Database) -> Iterator[Check]:
                 f"or take it back: select architect.withdraw({row['literal']});",
             )
         else:
-            yield Check(component, "ok", f"{row['tables']} table(s) can be looked at and, after approval, indexed")
+            yield Check(component, "ok", f"{tables} can be looked at and, after approval, indexed")
 
 
 def _people(db: Database) -> Iterator[Check]:
@@ -190,7 +211,7 @@ def _people(db: Database) -> Iterator[Check]:
                 role, "warning", f"nobody but superusers may {purpose}: no role is a member", f"grant {role} to ...;"
             )
         else:
-            yield Check(role, "ok", f"{len(members)} role(s) may {purpose}")
+            yield Check(role, "ok", f"{counted(len(members), 'role')} may {purpose}")
 
 
 def _unfinished(db: Database) -> Iterator[Check]:
@@ -223,6 +244,7 @@ CHECKS: tuple[Callable[[Database], Iterator[Check]], ...] = (
     _statements,
     _hypopg,
     _executor,
+    _authentication,
     _cron,
     _owners,
     _people,
@@ -233,6 +255,10 @@ CHECKS: tuple[Callable[[Database], Iterator[Check]], ...] = (
 def _setting(db: Database, name: str) -> str:
     value: str | None = db.query("select current_setting($1, true) as value", name)[0]["value"]
     return value or ""
+
+
+def _database(db: Database) -> str:
+    return str(db.query("select current_database()::text as name")[0]["name"])
 
 
 def _has_extension(db: Database, name: str) -> bool:

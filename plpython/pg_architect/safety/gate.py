@@ -16,6 +16,7 @@ from typing import Any
 
 from pg_architect.core.db import Database, Row, handled
 from pg_architect.core.errors import ArchitectError
+from pg_architect.core.identifier import NAME_BYTES
 from pg_architect.safety import gate_queries as sql
 from pg_architect.safety import parse
 from pg_architect.safety.catalogue import OWN_SCHEMA, SYSTEM_SCHEMAS, Catalogue
@@ -35,7 +36,6 @@ GATE_VERSION = "1"
 FIRST_USER_OID = 16384  # access/transam.h: FirstNormalObjectId
 
 LOCK = "ShareUpdateExclusiveLock"
-NAME_BYTES = 63  # NAMEDATALEN - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +141,8 @@ def _deparse(tree: Tree) -> str:
 
 
 def _judge_create(db: Database, tree: Tree, wanted: CreateIndex, objects: dict[str, Any]) -> Judgement:
-    table = _table(db, _find(db, wanted.schema, wanted.table), objects)
-    oid = objects["relation_oid"]
+    oid, taken_for = _find(db, wanted.schema, wanted.table)
+    table = _table(db, oid, objects)
     columns = {row["name"]: row for row in db.query(sql.COLUMNS, oid)}
     keys = [_key_column(columns, key.column, table["display"]) for key in wanted.keys]
     included = [_column(columns, name, table["display"]) for name in wanted.included]
@@ -184,6 +184,7 @@ def _judge_create(db: Database, tree: Tree, wanted: CreateIndex, objects: dict[s
             f"reads and writes of {table['display']} go on during the build; it waits for older transactions",
             {"lock": LOCK},
         ),
+        *taken_for,
     )
     index_display = db.query(sql.QUALIFIED, table["schema"], wanted.name)[0]["display"]
     return Judgement(
@@ -192,7 +193,8 @@ def _judge_create(db: Database, tree: Tree, wanted: CreateIndex, objects: dict[s
     )  # fmt: skip
 
 
-def _find(db: Database, schema: str | None, name: str) -> int:
+def _find(db: Database, schema: str | None, name: str) -> tuple[int, tuple[Reason, ...]]:
+    """The OID of the relation that is meant, and, where the schema was left out, what the name was taken for."""
     catalogue = Catalogue(db)
     asking = catalogue.role(str(db.query("select session_user::text as name")[0]["name"]))
     if asking is None:
@@ -200,7 +202,19 @@ def _find(db: Database, schema: str | None, name: str) -> int:
     found = catalogue.find(schema, name, asking)
     if isinstance(found, str):
         raise Refused("table", found)
-    return found.oid
+    if schema is not None:
+        return found.oid, ()
+    path = f"the search_path that role {asking.name} has by configuration"
+    if found.schema in asking.search_path:
+        how = f"found by {path}"
+    else:
+        how = f"the only relation of that name, though {path} does not lead there"
+    detail = (
+        f"{name} has no schema: it is taken to be {found.schema}.{name}, {how} (a SET of the session is not seen); "
+        "what runs is apply_sql, which names the schema"
+    )
+    evidence = {"schema": found.schema, "search_path": list(asking.search_path)}
+    return found.oid, (Reason("schema", detail, evidence),)
 
 
 def _table(db: Database, oid: int, objects: dict[str, Any]) -> Row:

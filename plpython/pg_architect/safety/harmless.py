@@ -90,7 +90,14 @@ def prove_harmless(db: Database, statement: str, role: str, catalogue: Catalogue
     if kind != "select":
         target = catalogue.find(tree.relation.schemaname, tree.relation.relname, owner)
         found = () if isinstance(target, str) else (Relation(target.oid, target.schema, tree.relation.relname),)
-        return Proof(kind, False, "a write is never replayed", found, None, parameters)
+        return Proof(
+            kind,
+            False,
+            f"it writes ({kind}): only queries are planned and replayed as a whole",
+            found,
+            None,
+            parameters,
+        )
     proving = _Proving(catalogue, owner)
     reason, text = None, None
     try:

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from pg_architect.core.errors import ArchitectError
+from pg_architect.core.identifier import shortened
 from pg_architect.safety import parse
 from pg_architect.safety.parse import Tree, kind_of
 
 MAX_KEYS = 8
-MAX_NAME = 63
 # What a partial index may compare by; IN is an equality with several constants.
 OPERATORS = ("=", "<>", "<", "<=", ">", ">=")
 
@@ -179,7 +179,7 @@ def _refuse_blocking(tree: Tree) -> NoReturn:
         tree.concurrent = True
         if not tree.idxname:
             keys = [param.name or "expression" for param in tree.indexParams]
-            tree.idxname = "_".join([tree.relation.relname, *keys, "idx"])[:MAX_NAME]
+            tree.idxname = shortened("_".join([tree.relation.relname, *keys, "idx"]))
         raise Refused("concurrently", detail, instead=parse.deparse(tree))
     except ArchitectError as exc:
         raise Refused("concurrently", detail) from exc

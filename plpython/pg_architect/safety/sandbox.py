@@ -4,8 +4,10 @@ Between a proof and its use an owner may give a table an index expression of the
 the planner would run what is in it. So everything that plans or runs captured text
 
 - holds the rights of the statement's author and no other, so that code of others gains nothing by it, and
-- happens in a read-only subtransaction that is always rolled back: a deferred trigger that was left on a temporary
-  table would else fire at commit, with the session's own rights.
+- happens in a subtransaction that is always rolled back: a deferred trigger that was left on a temporary table would
+  else fire at commit, with the session's own rights. The functions of architect_planner make it read-only: see
+  sql/telemetry/planner.sql. Prepared statements outlive a rollback, and the session would execute one of somebody
+  else's making with its own rights: a session whose prepared statements were changed is ended.
 """
 
 from __future__ import annotations
@@ -14,7 +16,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from pg_architect.core.db import Database, handled
+from pg_architect.core import errors
+from pg_architect.core.db import Database, Row, handled
 from pg_architect.core.errors import ArchitectError
 
 T = TypeVar("T")
@@ -49,16 +52,31 @@ def lend(db: Database, author: Author) -> None:
 def undone(db: Database, work: Callable[[], T], author: Author | None = None) -> T:
     """The result of ``work()``, whose every effect on the database is undone; with ``author`` their rights are lent."""
     results: list[T] = []
+    before = _prepared_statements(db)
     try:
         with db.subtransaction():
             if author is not None:
                 lend(db, author)
-            # Ends with the subtransaction, and cannot be taken back inside it.
-            db.query("select pg_catalog.set_config('transaction_read_only', 'on', true)")
             results.append(work())
             raise _Undo
     except _Undo:
         return results[0]
+    finally:
+        if _prepared_statements(db) != before:
+            db.end_session(
+                ArchitectError(
+                    errors.INSUFFICIENT_PRIVILEGE,
+                    "the code of others changed the prepared statements of this session, which is ended",
+                    hint="Look for a table that its owner has just replaced by a view; the server's log has the time.",
+                )
+            )
+
+
+def _prepared_statements(db: Database) -> list[Row]:
+    return db.query(
+        "select name, statement, prepare_time::text as at, parameter_types::text as types"
+        " from pg_catalog.pg_prepared_statements order by name"
+    )
 
 
 def refusal(exc: ArchitectError) -> str:

@@ -89,7 +89,7 @@ def reading_part(tree: Any) -> tuple[Any | None, str | None]:
     if kind == "InsertStmt":
         query = tree.selectStmt
         if query is None or (query.valuesLists and not tree.withClause) or not _reads(query):
-            return None, "an insert of values reads no table"
+            return None, "it inserts rows without reading a table, so that there is nothing for an index to make faster"
         if tree.withClause and not query.withClause:
             query.withClause = tree.withClause
         return query, None
@@ -100,7 +100,9 @@ def reading_part(tree: Any) -> tuple[Any | None, str | None]:
         query.whereClause = tree.whereClause
         query.withClause = tree.withClause
         return query, None
-    return None, f"{_KINDS.get(kind, 'a utility statement')} is not planned yet"
+    if kind == "MergeStmt":
+        return None, "it is a MERGE, of which the reading part is not planned yet"
+    return None, "a utility statement has no plan"
 
 
 def written_columns(text: str) -> frozenset[str]:

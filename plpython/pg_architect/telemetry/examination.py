@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pg_architect.core.db import Database
 from pg_architect.safety import parse
 from pg_architect.safety.sandbox import Author
-from pg_architect.telemetry import parameters, plans, predicates, statements
+from pg_architect.telemetry import name_resolution, parameters, plans, predicates, statements
 from pg_architect.telemetry.classify import Proved, Prover
 from pg_architect.telemetry.plans import Plan
 from pg_architect.telemetry.predicates import Uses
@@ -98,7 +98,7 @@ def _examined(
     if proof.text is None:
         return empty
     known = {
-        (r.schema, r.name): predicates.Relation(r.oid, frozenset(tables[r.oid].columns))
+        (r.schema, r.name): name_resolution.Relation(r.oid, frozenset(tables[r.oid].columns))
         for r in proof.relations
         if r.oid in tables
     }

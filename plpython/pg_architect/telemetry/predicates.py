@@ -7,10 +7,18 @@ a NOT surrounds; such uses still tell which column a parameter is compared with 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pg_architect.safety import parse
+from pg_architect.telemetry.name_resolution import (
+    Column,
+    Relation,
+    Scope,
+    output_expression,
+    reads_table_of,
+    resolved_column,
+)
 
 EQUALITY = "equality"
 RANGE = "range"
@@ -59,50 +67,6 @@ class Uses:
     columns: tuple[ColumnUse, ...]
     places: Mapping[int, str]  # parameter: condition, limit, offset, output, unit or other
     blocks: tuple[Block, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Relation:
-    """What the analysis must know of a relation: its columns, to resolve unqualified names."""
-
-    oid: int
-    columns: frozenset[str]
-
-
-@dataclass(slots=True)
-class _Scope:
-    parent: _Scope | None
-    block: int
-    sources: dict[str, Relation | None] = field(default_factory=dict)
-    ctes: frozenset[str] = frozenset()
-
-    def resolve(self, names: Sequence[str]) -> tuple[_Scope, str, Relation, str] | None:
-        """The scope, alias, relation and column that a (qualified) name means, if it is a relation's column."""
-        column = names[-1]
-        scope: _Scope | None = self
-        while scope is not None:
-            if len(names) > 1:
-                if names[-2] in scope.sources:
-                    relation = scope.sources[names[-2]]
-                    return (scope, names[-2], relation, column) if relation and column in relation.columns else None
-            else:
-                owners = [(a, r) for a, r in scope.sources.items() if r is not None and column in r.columns]
-                if len(owners) == 1 and None not in scope.sources.values():
-                    return scope, owners[0][0], owners[0][1], column
-                if owners or None in scope.sources.values():
-                    # A subquery or function might own the name as well: take it only if nothing else can.
-                    return (scope, owners[0][0], owners[0][1], column) if len(owners) == 1 else None
-            scope = scope.parent
-        return None
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    scope: _Scope
-    alias: str
-    relation: Relation
-    name: str
-    plain: bool  # no cast around it
 
 
 def column_uses(tree: Any, relations: Mapping[tuple[str, str], Relation]) -> Uses:
@@ -163,7 +127,7 @@ class _Walker:
 
     # query blocks
 
-    def select(self, node: Any, parent: _Scope | None, ctes: frozenset[str]) -> None:
+    def select(self, node: Any, parent: Scope | None, ctes: frozenset[str]) -> None:
         if node.withClause:
             for cte in node.withClause.ctes:
                 if isinstance(cte.ctequery, parse.ast.SelectStmt):
@@ -177,7 +141,7 @@ class _Walker:
             self.select(node.rarg, parent, ctes)
             self.limits(node)
             return
-        scope = _Scope(parent, len(self.blocks), ctes=ctes)
+        scope = Scope(parent, len(self.blocks), ctes=ctes)
         self.blocks.append(Block(scope.block, False, False, ()))  # keeps the number; filled in below
         conditions: list[Any] = []
         for item in node.fromClause or ():
@@ -194,7 +158,7 @@ class _Walker:
         self.output(node, scope)
         self.limits(node)
 
-    def output(self, node: Any, scope: _Scope) -> None:
+    def output(self, node: Any, scope: Scope) -> None:
         grouped = has_aggregate(node)
         for target in node.targetList or ():
             self.expression(target, scope, "output")
@@ -202,13 +166,13 @@ class _Walker:
         self.expression(node.havingClause, scope, "other")
         self.expression(node.windowClause, scope, "other")
         for item in node.groupClause or ():
-            if (column := self.column(self.named(item, node), scope)) and column.scope is scope:
+            if (column := resolved_column(output_expression(item, node), scope)) and column.scope is scope:
                 self.add(column, GROUP)
             self.expression(item, scope, "other")
         first: str | None = None
         ordered = not grouped
         for item in node.sortClause or ():
-            found = self.column(self.named(item.node, node), scope)
+            found = resolved_column(output_expression(item.node, node), scope)
             # An index gives the order of one table's columns; the rest of a mixed list has to be sorted anyway.
             plain = found is not None and found.scope is scope and found.plain
             if ordered and found and plain and first in (None, found.alias):
@@ -224,7 +188,7 @@ class _Walker:
         self.mention(node.limitCount, "limit")
         self.mention(node.limitOffset, "offset")
 
-    def from_item(self, item: Any, scope: _Scope, conditions: list[Any]) -> None:
+    def from_item(self, item: Any, scope: Scope, conditions: list[Any]) -> None:
         ast = parse.ast
         if isinstance(item, ast.RangeVar):
             alias = item.alias.aliasname if item.alias else item.relname
@@ -249,9 +213,9 @@ class _Walker:
             scope.sources[alias or f"?{len(scope.sources)}"] = None
             self.expression(item, scope, "other")
 
-    def using(self, name: str, left: Sequence[Any], right: Sequence[Any], scope: _Scope) -> None:
+    def using(self, name: str, left: Sequence[Any], right: Sequence[Any], scope: Scope) -> None:
         ends = [
-            next((_Column(scope, a, r, name, True) for a, r in side if r is not None and name in r.columns), None)
+            next((Column(scope, a, r, name, True) for a, r in side if r is not None and name in r.columns), None)
             for side in (left, right)
         ]
         if ends[0] and ends[1]:
@@ -259,13 +223,13 @@ class _Walker:
 
     # conditions
 
-    def condition(self, node: Any, scope: _Scope, usable: bool = True) -> None:
+    def condition(self, node: Any, scope: Scope, usable: bool = True) -> None:
         ast, enums = parse.ast, parse.enums
         if node is None:
             return
         if isinstance(node, ast.BoolExpr):
             inner = usable and node.boolop == enums.BoolExprType.AND_EXPR
-            if node.boolop == enums.BoolExprType.NOT_EXPR and (column := self.column(node.args[0], scope)):
+            if node.boolop == enums.BoolExprType.NOT_EXPR and (column := resolved_column(node.args[0], scope)):
                 self.add(column, EQUALITY, operator="=", literal="false", usable=usable)
                 return
             for item in node.args:
@@ -274,18 +238,18 @@ class _Walker:
             self.comparison(node, scope, usable)
         elif isinstance(node, ast.NullTest):
             wanted = "null" if node.nulltesttype == enums.NullTestType.IS_NULL else "not null"
-            if column := self.column(node.arg, scope):
+            if column := resolved_column(node.arg, scope):
                 self.add(column, NULL_TEST, literal=wanted, usable=usable and column.plain)
             else:
                 self.expression(node.arg, scope, "other")
         elif isinstance(node, ast.SubLink):
             self.sublink(node, scope, usable)
-        elif column := self.column(node, scope):
+        elif column := resolved_column(node, scope):
             self.add(column, EQUALITY, operator="=", literal="true", usable=usable and column.plain)
         else:
             self.expression(node, scope, "other")
 
-    def comparison(self, node: Any, scope: _Scope, usable: bool) -> None:
+    def comparison(self, node: Any, scope: Scope, usable: bool) -> None:
         kinds = parse.enums.A_Expr_Kind
         operator = node.name[-1].sval
         match node.kind:
@@ -307,13 +271,13 @@ class _Walker:
             case _:
                 self.against(node.lexpr, node.rexpr, scope, RANGE, operator, False)
 
-    def plain_comparison(self, left: Any, operator: str, right: Any, scope: _Scope, usable: bool) -> None:
+    def plain_comparison(self, left: Any, operator: str, right: Any, scope: Scope, usable: bool) -> None:
         ast = parse.ast
         if isinstance(left, ast.RowExpr) and isinstance(right, ast.RowExpr) and operator == "=":
             for one, other in zip(left.args, right.args, strict=False):
                 self.plain_comparison(one, operator, other, scope, usable)
             return
-        here, there = self.column(left, scope), self.column(right, scope)
+        here, there = resolved_column(left, scope), resolved_column(right, scope)
         if here and there:
             self.join(here, there, usable and operator == "=")
         elif here:
@@ -325,10 +289,10 @@ class _Walker:
             self.expression((left, right), scope, "other")
 
     def against(
-        self, left: Any, right: Any, scope: _Scope, use: str, operator: str, usable: bool, is_array: bool = False
+        self, left: Any, right: Any, scope: Scope, use: str, operator: str, usable: bool, is_array: bool = False
     ) -> None:
         """A column compared with something that is no column of its own."""
-        column = self.column(left, scope)
+        column = resolved_column(left, scope)
         if column is None:
             self.expression((left, right), scope, "other")
             return
@@ -343,23 +307,23 @@ class _Walker:
             self.add(column, use, operator=operator, literal=_constant(value), usable=usable)
         else:
             inside = tuple(dict.fromkeys(parameters_in(value)))
-            mixed = self.mentions(value, column)
+            mixed = reads_table_of(value, column)
             simple = not _has_subquery(value)
             self.add(column, use, operator=operator, usable=usable and not mixed, arithmetic=inside if simple else ())
             self.expression(right, scope, "condition" if simple else "other")
 
-    def join(self, one: _Column, other: _Column, usable: bool) -> None:
+    def join(self, one: Column, other: Column, usable: bool) -> None:
         if (one.scope, one.alias) == (other.scope, other.alias):
             return
         for here, there in ((one, other), (other, one)):
             use = ColumnUse(here.relation.oid, here.name, JOIN, "=", usable=usable and here.plain)
             self.put(replace(use, other=(there.relation.oid, there.name)), here)
 
-    def sublink(self, node: Any, scope: _Scope, usable: bool) -> None:
+    def sublink(self, node: Any, scope: Scope, usable: bool) -> None:
         enums = parse.enums
         if node.subLinkType == enums.SubLinkType.ANY_SUBLINK and not node.operName:
             targets = node.subselect.targetList or ()
-            if (column := self.column(node.testexpr, scope)) and len(targets) == 1:
+            if (column := resolved_column(node.testexpr, scope)) and len(targets) == 1:
                 self.add(column, JOIN, operator="=", usable=usable and column.plain)
         elif node.testexpr is not None:
             self.expression(node.testexpr, scope, "other")
@@ -367,7 +331,7 @@ class _Walker:
 
     # the rest
 
-    def expression(self, node: Any, scope: _Scope, place: str) -> None:
+    def expression(self, node: Any, scope: Scope, place: str) -> None:
         """Note the parameters below a node and analyse its subqueries."""
         if isinstance(node, (tuple, list)):
             for item in node:
@@ -389,7 +353,7 @@ class _Walker:
         elif isinstance(node, parse.ast.Node):
             self.children(node, scope, place)
 
-    def children(self, node: Any, scope: _Scope, place: str) -> None:
+    def children(self, node: Any, scope: Scope, place: str) -> None:
         for name in node:
             self.expression(getattr(node, name), scope, place)
 
@@ -397,39 +361,10 @@ class _Walker:
         for number in parameters_in(node):
             self.places.setdefault(number, place)
 
-    def mentions(self, node: Any, column: _Column) -> bool:
-        if isinstance(node, (tuple, list)):
-            return any(self.mentions(item, column) for item in node)
-        if isinstance(node, parse.ast.ColumnRef):
-            found = self.column(node, column.scope)
-            return found is not None and (found.scope, found.alias) == (column.scope, column.alias)
-        return isinstance(node, parse.ast.Node) and any(self.mentions(getattr(node, name), column) for name in node)
-
-    def named(self, node: Any, select: Any) -> Any:
-        """What an ORDER BY or GROUP BY item stands for: an output column by number or name, else itself."""
-        targets = select.targetList or ()
-        if isinstance(node, parse.ast.A_Const) and isinstance(node.val, parse.ast.Integer):
-            return targets[node.val.ival - 1].val if 0 < node.val.ival <= len(targets) else node
-        if isinstance(node, parse.ast.ColumnRef) and len(node.fields) == 1:
-            name = getattr(node.fields[0], "sval", None)
-            return next((t.val for t in targets if t.name is not None and t.name == name), node)
-        return node
-
-    def column(self, node: Any, scope: _Scope) -> _Column | None:
-        plain = True
-        while isinstance(node, (parse.ast.TypeCast, parse.ast.CollateClause)):
-            node, plain = node.arg, False
-        if not isinstance(node, parse.ast.ColumnRef):
-            return None
-        if not all(isinstance(item, parse.ast.String) for item in node.fields):
-            return None
-        found = scope.resolve([item.sval for item in node.fields])
-        return None if found is None else _Column(*found, plain)
-
-    def add(self, column: _Column, use: str, **details: Any) -> None:
+    def add(self, column: Column, use: str, **details: Any) -> None:
         self.put(ColumnUse(column.relation.oid, column.name, use, **details), column)
 
-    def put(self, use: ColumnUse, column: _Column) -> None:
+    def put(self, use: ColumnUse, column: Column) -> None:
         self.uses.append(replace(use, block=column.scope.block, instance=column.alias))
 
 

@@ -77,6 +77,7 @@ def take_snapshot(db: Database) -> int:
     _store_statements(db, kept)
     _store_statistics(db, snapshot_id, kept)
     _examine_new(db, snapshot_id, int(settings["max_proved_statements"]))
+    _delete_old(db, settings["snapshot_retention"])
     return snapshot_id
 
 
@@ -304,15 +305,17 @@ def _store_statistics(db: Database, snapshot_id: int, rows: Sequence[Row]) -> No
             join architect.statement as s
               on s.deployment_id = architect._this_deployment() and s.query_id = n.queryid and s.role_oid = n.role
         ), seen as (
+          -- returns those only that no other session has deleted meanwhile
           update architect.statement as s set last_seen_at = clock_timestamp()
             from given as g where s.statement_id = g.statement_id
+          returning s.statement_id
         )
         insert into architect.statement_statistics
           (snapshot_id, statement_id, calls, total_exec_ms, rows, shared_blocks_hit, shared_blocks_read, temp_blocks,
            io_ms, wal_records, wal_fpi, wal_bytes, stddev_exec_ms)
         select $1::bigint, g.statement_id, g.calls, g.total_ms, g.rows, g.shared_blks_hit, g.shared_blks_read,
                g.temp_blocks, g.io_ms, g.wal_records, g.wal_fpi, g.wal_bytes, g.stddev_ms
-          from given as g
+          from given as g join seen using (statement_id)
         """,
         snapshot_id,
         json.dumps(numbers),
@@ -360,4 +363,36 @@ def _examine_new(db: Database, snapshot_id: int, limit: int) -> None:
          where s.statement_id = n.id
         """,
         json.dumps(results),
+    )
+
+
+def _delete_old(db: Database, days: float) -> None:
+    """Delete what is older than this many days and named nowhere: snapshots with their statistics, then statements.
+
+    The last snapshot before that stays, so that what is counted from an earlier snapshot counts over all those days;
+    so does the last that was analysed, whose findings are shown.
+    """
+    db.query(
+        """
+        with here as (
+          select snapshot_id, analysed_at is not null as is_analysed,
+                 taken_at < clock_timestamp() - make_interval(secs => 86400 * $1::float8) as is_old
+            from architect.snapshot where deployment_id = architect._this_deployment()
+        )
+        delete from architect.snapshot
+         where snapshot_id in (select snapshot_id from here
+                                where snapshot_id < (select max(snapshot_id) from here where is_old)
+                                  and snapshot_id is distinct from
+                                      (select max(snapshot_id) from here where is_analysed))
+        """,
+        days,
+    )
+    db.query(
+        """
+        delete from architect.statement as s
+         where s.deployment_id = architect._this_deployment() and not s.is_in_history
+           and s.last_seen_at < clock_timestamp() - make_interval(secs => 86400 * $1::float8)
+           and not exists (select from architect.statement_statistics as n where n.statement_id = s.statement_id)
+        """,
+        days,
     )

@@ -1,0 +1,123 @@
+"""The verdict of the safety gate against a real server, for hostile text and for what can be applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from support.cluster import Cluster
+from support.traps import DANGEROUS, HARMLESS, SUSPECT, Connection, prove, traces
+
+HOSTILE = (Path(__file__).parents[1] / "data" / "hostile_statements.txt").read_text().splitlines()
+
+
+def judge(connection: Connection, statement: str | None) -> dict[str, Any]:
+    with connection.cursor(row_factory=psycopg.rows.dict_row) as cursor:
+        rows = cursor.execute("select * from architect.judge_statement(%s)", (statement,)).fetchall()
+    assert len(rows) == 1
+    return rows[0]
+
+
+def test_a_verdict_for_every_hostile_statement(admin: Connection) -> None:
+    before = traces(admin)
+    admin.execute("set search_path = eve, public")
+    for statement in [*HOSTILE, *DANGEROUS, *SUSPECT, *HARMLESS, "", None]:
+        if "\0" not in (statement or ""):
+            row = judge(admin, statement)
+            assert row["verdict"] == "refuse", statement
+            assert row["reasons"]
+            assert row["apply_sql"] is None
+    assert traces(admin) == before
+
+
+@pytest.mark.parametrize("unit", ["1+", "- ", "not ", "f(", "(select ", "1 union select ", "a[1]::int,"])
+@pytest.mark.parametrize("length", [2_000, 60_000])
+def test_deep_nesting_does_not_crash_the_server(admin: Connection, unit: str, length: int) -> None:
+    text = "select " + unit * (length // len(unit)) + "1"
+    for closed in (text, text + ")" * text.count("(")):
+        assert judge(admin, closed)["verdict"] == "refuse"
+        admin.execute("select * from architect.prove_harmless(%s)", (closed,))
+
+
+@pytest.fixture
+def shop_table(admin: Connection) -> Iterator[Connection]:
+    admin.execute("""
+        create schema "Läden" authorization t_eve;
+        set role t_eve;
+        create table "Läden"."Order"
+            ("Größe" int primary key, "select" text, calm public.calm, mood public.mood, at timestamptz);
+        reset role""")
+    try:
+        yield admin
+    finally:
+        admin.execute('reset role; drop schema "Läden" cascade')
+
+
+def test_what_is_judged_can_be_applied_and_reverted(shop_table: Connection) -> None:
+    """The server agrees with every part of the judgement: text, objects, lock-free form, and the way back."""
+    statement = """create index concurrently "Ü" on "Läden"."Order" ("select" desc, calm) include (at)
+        where calm = 'yes' and "Größe" in (1, 2) and at > '2024-01-01 00:00+00'"""
+    row = judge(shop_table, statement)
+    assert row["verdict"] == "needs_approval", row["reasons"]
+    assert row["lock"] == "ShareUpdateExclusiveLock"
+    assert row["needs_own_transaction"]
+    shop_table.execute(row["apply_sql"])
+    index = """select indrelid, indkey::int2[]::int[], indclass::oid[], indisvalid from pg_index
+        where indexrelid = '"Läden"."Ü"'::regclass"""
+    built = shop_table.execute(index).fetchone()
+    assert built is not None
+    columns = row["objects"]["columns"]
+    assert built[0] == row["objects"]["relation_oid"]
+    assert built[1] == [column["attnum"] for column in columns + row["objects"]["included"]]
+    assert built[2] == [column["opclass_oid"] for column in columns]
+    assert built[3]
+    again = judge(shop_table, statement.replace('"Ü"', "other"))
+    assert "is the same index" in again["reasons"][0]["detail"]
+    assert "already has a relation" in judge(shop_table, statement)["reasons"][0]["detail"]
+
+    assert "not created by pg_architect" in judge(shop_table, row["revert_sql"])["reasons"][0]["detail"]
+    shop_table.execute("""
+        insert into architect.built_index (deployment_id, index_oid, relation_oid, index_name, proposal_id)
+        select architect._this_deployment(), indexrelid, indrelid, 'Ü', 0 from pg_index
+        where indexrelid = '"Läden"."Ü"'::regclass""")
+    drop = judge(shop_table, row["revert_sql"])
+    assert drop["verdict"] == "needs_approval", drop["reasons"]
+    assert drop["kind"] == "drop_index_concurrently"
+    definition = 'select pg_get_indexdef(\'"Läden"."Ü"\'::regclass)'
+    before = shop_table.execute(definition).fetchone()
+    shop_table.execute(drop["apply_sql"])
+    shop_table.execute(drop["revert_sql"])
+    assert shop_table.execute(definition).fetchone() == before
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ('"Läden"."Order" (mood)', "user-defined type"),
+        ('"Läden"."Order" ("Größe")', "is the same index"),
+        ("public.by_view (id)", "not an ordinary table"),
+        ("public.partitioned (id)", "partitioned"),
+        ("public.parent (id)", "inheritance"),
+        ("public.superusers (id)", "owned by the superuser"),
+        ("pg_catalog.pg_class (relname)", "belongs to the system"),
+        ("architect.proposal (state)", "belongs to pg_architect"),
+        ("public.pg_stat_statements (calls)", "not an ordinary table"),
+    ],
+)
+def test_tables_that_may_not_be_changed(shop_table: Connection, target: str, reason: str) -> None:
+    shop_table.execute("create table if not exists public.superusers (id int)")
+    assert reason in judge(shop_table, f"create index concurrently i on {target}")["reasons"][0]["detail"]
+
+
+def test_a_locked_table_does_not_hold_up_the_verdict(cluster: Cluster, trapped: str, shop_table: Connection) -> None:
+    with cluster.connect(trapped, autocommit=False) as other:
+        other.execute('lock table "Läden"."Order" in access exclusive mode')
+        shop_table.execute("set statement_timeout = '5s'")
+        statement = 'create index concurrently i on "Läden"."Order" (at)'
+        assert judge(shop_table, statement)["verdict"] == "needs_approval"
+        assert prove(shop_table, 'select at from "Läden"."Order"').harmless
+        other.rollback()
