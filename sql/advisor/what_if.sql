@@ -5,7 +5,6 @@ set plan_cache_mode = force_custom_plan
 set standard_conforming_strings = on
 set datestyle = iso
 set lock_timeout = '2s'
-set transaction_read_only = on
 as $$
 api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]
 return api.run(plpy, "advisor.what_if", "serve", request)

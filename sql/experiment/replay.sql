@@ -2,7 +2,6 @@ create or replace function architect._planner_replay(statement text, parameter_t
 returns jsonb
 language plpython3u volatile parallel unsafe strict security definer
 set search_path = pg_catalog, pg_temp
-set transaction_read_only = on
 as $$
 api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]
 return api.run(plpy, "experiment.run", "run_once", statement, parameter_types, parameter_values)

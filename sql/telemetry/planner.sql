@@ -1,13 +1,12 @@
 -- What runs with the planner's rights (a role that may read and owns nothing) gets only text that was proved harmless.
--- A locked table is left alone after lock_timeout: looking must not queue up behind a migration. The transaction is made
--- read-only by the function: PL/Python runs each query in a subtransaction, and what one sets there ends with it.
+-- A locked table is left alone after lock_timeout: looking must not queue up behind a migration. Each refuses to work in a
+-- transaction that may write: whoever calls it makes it read-only, see plpython/pg_architect/safety/sandbox.py.
 
 create or replace function architect._planner_parameter_types(statement text) returns text[]
 language plpython3u volatile parallel unsafe strict security definer
 set search_path = pg_catalog, pg_temp
 set standard_conforming_strings = on
 set lock_timeout = '2s'
-set transaction_read_only = on
 as $$
 api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]
 return api.run(plpy, "telemetry.plans", "serve_parameter_types", statement)
@@ -21,7 +20,6 @@ set plan_cache_mode = force_custom_plan
 set standard_conforming_strings = on
 set datestyle = iso
 set lock_timeout = '2s'
-set transaction_read_only = on
 as $$
 api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]
 return api.run(plpy, "telemetry.plans", "serve_explain", request)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from pg_architect.safety.sandbox import read_only
 from support import people
 from support.cluster import ROOT, Cluster, install_extensions
 from support.people import APP, OPERATOR, Connection, refused
@@ -53,12 +54,14 @@ def test_a_read_only_session(operator: Connection) -> None:
 def test_the_planner_takes_queries_only(superuser: Connection) -> None:
     """Its callers prove what they pass; this holds the line if one forgets."""
     for text in ("drop table app.thing", "delete from app.thing", "create table x as select 1", "do $$ begin end $$"):
-        refused(superuser, f"select architect._planner_replay('{text}', '{{}}', '{{}}')", "42501", "only a SELECT")
-        for name in ("_planner_parameter_types",):
-            refused(superuser, f"select architect.{name}('{text}')", "0A000", "only a query is planned", hint=False)
+        call = read_only(f"architect._planner_replay('{text}', '{{}}', '{{}}')")
+        refused(superuser, f"select {call}", "42501", "only a SELECT")
+        call = read_only(f"architect._planner_parameter_types('{text}')")
+        refused(superuser, f"select {call}", "0A000", "only a query is planned", hint=False)
     request = '{"indexes": ["drop table app.thing"], "statements": []}'
     words = "only a create index statement can be tried"
-    refused(superuser, f"select architect._planner_what_if('{request}')", "0A000", words, hint=False)
+    call = read_only(f"architect._planner_what_if('{request}')")
+    refused(superuser, f"select {call}", "0A000", words, hint=False)
     assert superuser.execute("select count(*) from app.thing").fetchone() == (2000,)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from pg_architect.safety.sandbox import read_only
 from support.cluster import Cluster
 
 # The function runs when the table is planned. It tries to write, and to leave a trigger behind that fires at commit
@@ -42,9 +43,9 @@ QUERY = "select a from public.target where a = 1"
 STATEMENTS = f'"statements": [{{"id": 1, "text": "{QUERY}", "sets": [[]]}}]'
 INDEXES = '"indexes": ["create index on public.target (a)"]'
 PLANNERS = {
-    "explain": f"select architect._planner_explain('{{{STATEMENTS}}}')",
-    "what_if": f"select architect._planner_what_if('{{{STATEMENTS}, {INDEXES}}}')",
-    "replay": f"select architect._planner_replay('{QUERY}', '{{}}', '{{}}')",
+    "explain": f"architect._planner_explain('{{{STATEMENTS}}}')",
+    "what_if": f"architect._planner_what_if('{{{STATEMENTS}, {INDEXES}}}')",
+    "replay": f"architect._planner_replay('{QUERY}', '{{}}', '{{}}')",
 }
 
 
@@ -55,7 +56,7 @@ def test_an_index_expression_added_after_the_proof_leaves_nothing(cluster: Clust
         owner.execute("create index on target ((a + evil(1)))")
         owner.execute("delete from trace; alter sequence numbers restart")
     with cluster.connect(database) as session:
-        session.execute(PLANNERS[name])
+        session.execute(f"select {read_only(PLANNERS[name])}")
         # It did run: the sandbox held, not the planner's laziness.
         assert session.execute("select count(*) > 0 from pg_locks where objid = 4711").fetchone() == (True,)
         assert session.execute("select count(*) from trace").fetchone() == (0,)
@@ -123,11 +124,18 @@ def test_the_same_without_the_sandbox_does_harm(cluster: Cluster, database: str)
         assert session.execute("select count(*) from trace").fetchone() != (0,)
 
 
-def test_every_function_of_the_planner_is_read_only(cluster: Cluster, database: str) -> None:
-    """By its SET clause: PL/Python runs each query in a subtransaction, at whose end a setting made there is lost."""
+@pytest.mark.parametrize("call", [*PLANNERS.values(), "architect._planner_parameter_types('select 1')"])
+def test_nothing_is_planned_where_it_could_write(cluster: Cluster, database: str, call: str) -> None:
     with cluster.connect(database) as session:
-        rows = session.execute(
-            "select proname, 'transaction_read_only=on' = any (proconfig) from pg_proc"
-            " where proowner = 'architect_planner'::regrole order by 1"
-        ).fetchall()
-    assert dict(rows) == {f"_planner_{name}": True for name in ("explain", "parameter_types", "replay", "what_if")}
+        session.execute("create table target (a int); grant select on target to architect_planner")
+        with pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState, match="in a transaction that may write"):
+            session.execute(f"select {call}")
+        session.execute(f"select {read_only(call)}")
+
+
+def test_every_function_of_the_planner_is_known_here(cluster: Cluster, database: str) -> None:
+    with cluster.connect(database) as session:
+        rows = session.execute("select proname from pg_proc where proowner = 'architect_planner'::regrole order by 1")
+        assert [name for (name,) in rows] == [
+            f"_planner_{name}" for name in ("explain", "parameter_types", "replay", "what_if")
+        ]

@@ -17,7 +17,7 @@ from pg_architect.core import errors
 from pg_architect.core.db import Database, handled, row_json
 from pg_architect.core.errors import ArchitectError
 from pg_architect.safety import parse
-from pg_architect.safety.sandbox import Author, NotLentError, refusal, undone
+from pg_architect.safety.sandbox import Author, NotLentError, confined, read_only, refusal, undone
 from pg_architect.telemetry import plans
 from pg_architect.telemetry.plans import Plan
 
@@ -89,7 +89,8 @@ def ask(db: Database, questions: Sequence[Question], indexes: Sequence[str]) -> 
 
 
 def _asked(db: Database, request: dict[str, Any]) -> Any:
-    return db.query("select architect._planner_what_if($1::jsonb)::text as answer", request)[0]["answer"]
+    call = f"select {read_only('architect._planner_what_if($1::jsonb)')}::text as answer"
+    return db.query(call, request)[0]["answer"]
 
 
 def serve(db: Database, request: object) -> str:
@@ -97,7 +98,7 @@ def serve(db: Database, request: object) -> str:
 
     Without configurations a statement is planned with no index and with all of them.
     """
-    return undone(db, lambda: _answer(db, request))
+    return confined(db, lambda: _answer(db, request))
 
 
 def _answer(db: Database, request: object) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from pg_architect.core.db import Database, handled, row_json
 from pg_architect.core.errors import QUERY_CANCELED, ArchitectError
-from pg_architect.safety.sandbox import Author, lend, refusal
+from pg_architect.safety.sandbox import Author, lend, read_only, refusal
 
 WITHOUT, WITH = "without", "with"
 # How often a statement is begun again after others had to wait for it, and the pause before (seconds).
@@ -190,12 +190,8 @@ class _Replay:
                 _hide_in_vain(db, self.index_oid)
             if statement.author is not None:
                 lend(db, statement.author)
-            row = db.query(
-                "select architect._planner_replay($1::text, $2::text[], $3::text[])::text as run",
-                statement.text,
-                statement.parameter_types,
-                statement.parameter_sets[number],
-            )[0]
+            call = f"select {read_only('architect._planner_replay($1::text, $2::text[], $3::text[])')}::text as run"
+            row = db.query(call, statement.text, statement.parameter_types, statement.parameter_sets[number])[0]
         db.rollback()
         seen = row_json(row["run"])
         return Run(

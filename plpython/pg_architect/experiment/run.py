@@ -12,7 +12,7 @@ from pg_architect.core import errors
 from pg_architect.core.db import Database, row_json
 from pg_architect.core.errors import ArchitectError
 from pg_architect.safety import parse
-from pg_architect.safety.sandbox import undone
+from pg_architect.safety.sandbox import confined
 
 # What makes two plans the same: their shape, not their figures.
 SHAPE = (
@@ -46,7 +46,7 @@ def run_once(db: Database, statement: str, types: Sequence[str], values: Sequenc
         )
     # Rows hidden by a policy would make the statement look cheap: with row_security off the server refuses instead.
     db.query("select set_config('search_path', 'pg_catalog, pg_temp', true), set_config('row_security', 'off', true)")
-    return undone(db, lambda: _measured(db, statement, types, _native(db, types, values)))
+    return confined(db, lambda: _measured(db, statement, types, _native(db, types, values)))
 
 
 def _measured(db: Database, statement: str, types: Sequence[str], values: Sequence[Any]) -> str:

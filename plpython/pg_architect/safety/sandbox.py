@@ -4,10 +4,9 @@ Between a proof and its use an owner may give a table an index expression of the
 the planner would run what is in it. So everything that plans or runs captured text
 
 - holds the rights of the statement's author and no other, so that code of others gains nothing by it, and
-- happens in a subtransaction that is always rolled back: a deferred trigger that was left on a temporary table would
-  else fire at commit, with the session's own rights. The functions of architect_planner make it read-only: see
-  sql/telemetry/planner.sql. Prepared statements outlive a rollback, and the session would execute one of somebody
-  else's making with its own rights: a session whose prepared statements were changed is ended.
+- happens in a subtransaction that is read-only and always rolled back: a deferred trigger that was left on a temporary
+  table would else fire at commit, with the session's own rights. Prepared statements outlive a rollback, and the
+  session would execute one of somebody else's making with its own rights: where they were changed it is ended.
 """
 
 from __future__ import annotations
@@ -47,6 +46,26 @@ def lend(db: Database, author: Author) -> None:
         if not handled(exc):
             raise
         raise NotLentError(exc.sqlstate, exc.message, hint=exc.hint) from exc
+
+
+def read_only(call: str) -> str:
+    """An SQL expression that evaluates ``call`` in a transaction that is read-only from here on.
+
+    PL/Python runs each statement in a subtransaction, at whose end this setting is lost: both have to be one statement.
+    A function may not set it either (PostgreSQL 16). CASE forces the order of evaluation.
+    """
+    return f"case when pg_catalog.set_config('transaction_read_only', 'on', true) = 'on' then {call} end"
+
+
+def confined(db: Database, work: Callable[[], T]) -> T:
+    """The inside of a function of architect_planner: ``undone``, and refused (55000) where it could write."""
+    if db.query("select pg_catalog.current_setting('transaction_read_only') as it")[0]["it"] != "on":
+        raise ArchitectError(
+            errors.OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "nothing is planned in a transaction that may write",
+            hint="Run: set transaction read only; before it.",
+        )
+    return undone(db, work)
 
 
 def undone(db: Database, work: Callable[[], T], author: Author | None = None) -> T:

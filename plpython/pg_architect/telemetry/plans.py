@@ -17,7 +17,7 @@ from pg_architect.core import errors
 from pg_architect.core.db import Database, handled, row_json
 from pg_architect.core.errors import ArchitectError
 from pg_architect.safety import parse
-from pg_architect.safety.sandbox import Author, refusal, undone
+from pg_architect.safety.sandbox import Author, confined, read_only, refusal, undone
 
 PREPARED_NAME = "architect planner"
 
@@ -56,9 +56,8 @@ class Planned:
 def parameter_types(db: Database, text: str, author: Author | None = None) -> tuple[tuple[str, ...], str | None]:
     """The types of the parameters of a proved statement; a reason instead if the server refuses it."""
     try:
-        rows = undone(
-            db, lambda: db.query("select architect._planner_parameter_types($1::text) as types", text), author
-        )
+        call = f"select {read_only('architect._planner_parameter_types($1::text)')} as types"
+        rows = undone(db, lambda: db.query(call, text), author)
     except ArchitectError as exc:
         if not handled(exc):
             raise
@@ -70,9 +69,8 @@ def explain(db: Database, text: str, sets: Sequence[Sequence[str | None]], autho
     """Plan a proved statement, once for each parameter set."""
     request = {"statements": [{"id": 0, "text": text, "sets": [list(s) for s in sets]}]}
     try:
-        rows = undone(
-            db, lambda: db.query("select architect._planner_explain($1::jsonb)::text as answer", request), author
-        )
+        call = f"select {read_only('architect._planner_explain($1::jsonb)')}::text as answer"
+        rows = undone(db, lambda: db.query(call, request), author)
     except ArchitectError as exc:
         if not handled(exc):
             raise
@@ -90,11 +88,11 @@ def serve_parameter_types(db: Database, statement: str) -> list[str]:
         with prepared(db, statement) as found:
             return found
 
-    return undone(db, types)
+    return confined(db, types)
 
 
 def serve_explain(db: Database, request: object) -> str:
-    return undone(db, lambda: _explain_all(db, request))
+    return confined(db, lambda: _explain_all(db, request))
 
 
 def _explain_all(db: Database, request: object) -> str:
