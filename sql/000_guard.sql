@@ -20,6 +20,9 @@ begin
   select a.grantee::regrole::text into stranger
     from pg_catalog.pg_namespace as n, pg_catalog.aclexplode(n.nspacl) as a
    where n.nspname = 'architect' and a.privilege_type = 'CREATE' and a.grantee <> n.nspowner
+     -- A schema that CREATE EXTENSION has just made by default privileges is nobody else's yet; sql/990_privileges.sql
+     -- takes those back.
+     and (is_upgrade or n.xmin <> pg_current_xact_id()::xid)
    limit 1;
   if found then
     raise exception 'others than its owner may create objects in schema "architect": %', stranger
@@ -32,5 +35,14 @@ begin
     raise exception 'schema "architect" exists and is not empty' using errcode = '42501',
       hint = 'Rename or drop that schema, then run CREATE EXTENSION again.';
   end if;
+  -- What is there before this script, for sql/990_privileges.sql: all else it makes. The setting ends with the script.
+  perform set_config('pg_architect.existing_objects', coalesce((
+    select string_agg(format('%s.%s', known.classid, known.objid), ' ')
+      from (select d.classid, d.objid
+              from pg_catalog.pg_depend as d
+             where d.refclassid = 'pg_namespace'::regclass and d.refobjid = 'architect'::regnamespace
+            union all
+            select 'pg_namespace'::regclass, 'architect'::regnamespace) as known
+     where is_upgrade), ''), true);
 end
 $guard$;

@@ -118,19 +118,31 @@ create unlogged table architect.replay (
   proposal_id bigint primary key,
   executor_pid integer not null,
   executor_started_at timestamptz not null,
+  watcher_pid integer,
+  watcher_started_at timestamptz,
   ends_at timestamptz not null,
   watched_at timestamptz,
+  statement_id bigint,
   interrupted_at timestamptz,
-  interruption text
+  interruption text,
+  canceled_run timestamptz,
+  cancels integer not null default 0,
+  terminated_statements bigint[] not null default '{}'
 );
 comment on table architect.replay is 'Replays that go on now: a run that takes too long, or that others wait for, is canceled by a watching session.';
 comment on column architect.replay.proposal_id is 'Whose index is measured.';
 comment on column architect.replay.executor_pid is 'The session that runs it.';
 comment on column architect.replay.executor_started_at is 'When that session began; a process number alone is used again.';
+comment on column architect.replay.watcher_pid is 'The session that watches it; NULL where any session of the executor may.';
+comment on column architect.replay.watcher_started_at is 'When the watching session began; NULL where any session of the executor may.';
 comment on column architect.replay.ends_at is 'When its time is over.';
 comment on column architect.replay.watched_at is 'When a watching session last looked; NULL before the first time.';
+comment on column architect.replay.statement_id is 'Whose runs go on; NULL before the first.';
 comment on column architect.replay.interrupted_at is 'When a run was ordered to end; NULL while none is.';
 comment on column architect.replay.interruption is 'Why, in plain words.';
+comment on column architect.replay.canceled_run is 'When the run began that was last ordered to end; NULL before the first order.';
+comment on column architect.replay.cancels is 'How often that run was.';
+comment on column architect.replay.terminated_statements is 'Statements whose runs went on, so that their session had to be ended: they are not replayed again.';
 
 select pg_catalog.pg_extension_config_dump('architect.measurement', '');
 select pg_catalog.pg_extension_config_dump('architect.measurement_measurement_id_seq', '');

@@ -66,6 +66,7 @@ create table architect.proposal (
   relation_name text not null,
   relation_owner name not null,
   index_name name,
+  work_name name,
   created_index_oid oid,
   title text not null,
   hypothesis text not null,
@@ -108,6 +109,7 @@ comment on column architect.proposal.relation_oid is 'The table.';
 comment on column architect.proposal.relation_name is 'Its name when the proposal was made.';
 comment on column architect.proposal.relation_owner is 'Its owner then; architect.enroll must have been called for this role.';
 comment on column architect.proposal.index_name is 'Name of the index that apply_sql creates.';
+comment on column architect.proposal.work_name is 'Its name while it is built and while it is dropped, which nobody else gives to anything: what has it is ours.';
 comment on column architect.proposal.created_index_oid is 'The index that was built; proof that it is ours to drop.';
 comment on column architect.proposal.title is 'The change, in one line.';
 comment on column architect.proposal.hypothesis is 'What is expected to become better, so that it can be proved wrong.';

@@ -12,15 +12,31 @@ create or replace function architect._begin_replay(proposal_id bigint, seconds d
 language sql volatile parallel unsafe strict security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  insert into architect.replay as r (proposal_id, executor_pid, executor_started_at, ends_at)
-  select $1, a.pid, a.backend_start, clock_timestamp() + make_interval(secs => $2)
-    from pg_stat_activity as a where a.pid = pg_backend_pid()
+  -- Who holds this session's connection has named itself; of pg_cron's workers each may watch the other.
+  insert into architect.replay as r
+    (proposal_id, executor_pid, executor_started_at, watcher_pid, watcher_started_at, ends_at)
+  select $1, a.pid, a.backend_start, w.pid, w.backend_start, clock_timestamp() + make_interval(secs => $2)
+    from pg_stat_activity as a
+    left join pg_stat_activity as w on w.pid = nullif(current_setting('pg_architect.watcher', true), '')::integer
+   where a.pid = pg_backend_pid()
   on conflict (proposal_id) do update
      set executor_pid = excluded.executor_pid, executor_started_at = excluded.executor_started_at,
+         watcher_pid = excluded.watcher_pid, watcher_started_at = excluded.watcher_started_at,
          ends_at = excluded.ends_at, interrupted_at = null, interruption = null
   returning coalesce(r.watched_at > clock_timestamp() - interval '2 seconds', false)
 $$;
 comment on function architect._begin_replay(bigint, double precision) is 'Announces a replay of this session and when its time is over; returns whether another session watches it.';
+
+create or replace function architect._begin_statement(proposal_id bigint, statement_id bigint) returns text
+language sql volatile parallel unsafe strict security definer
+set search_path = pg_catalog, pg_temp
+as $$
+  update architect.replay as r set statement_id = $2
+   where r.proposal_id = $1 and r.executor_pid = pg_backend_pid()
+  returning case when $2 = any (r.terminated_statements)
+                 then 'its replay had to be terminated: it was canceled and went on' end
+$$;
+comment on function architect._begin_statement(bigint, bigint) is 'Announces whose runs follow in a replay of this session; returns why it must not be replayed, NULL if it may.';
 
 create or replace function architect._end_replay(proposal_id bigint) returns void
 language plpgsql volatile parallel unsafe strict security definer
@@ -48,7 +64,7 @@ as $$
 $$;
 comment on function architect._replay_interruption(bigint) is 'Why a watching session canceled the run of this session, once; NULL if none did.';
 
-create or replace function architect._interrupt_replay(proposal_id bigint) returns integer
+create or replace function architect._interrupt_replay(proposal_id bigint, out target integer, out ending text)
 language plpgsql volatile parallel unsafe strict security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -57,10 +73,22 @@ declare
   since timestamptz;
   why text;
 begin
-  update architect.replay as r set watched_at = clock_timestamp() where r.proposal_id = $1 returning * into it;
+  -- Nobody but the watch of a living session may touch the row, and nobody's open transaction holds the watch up.
+  select r.* into it from architect.replay as r
+   where r.proposal_id = $1
+     and exists (select from pg_stat_activity as e
+                  where e.pid = r.executor_pid and e.backend_start = r.executor_started_at)
+     and (r.watcher_pid is null and session_user = 'architect_executor'
+          or exists (select from pg_stat_activity as w where w.pid = pg_backend_pid()
+                        and w.pid = r.watcher_pid and w.backend_start = r.watcher_started_at))
+     for update of r skip locked;
+  if not found then
+    return;
+  end if;
+  update architect.replay as r set watched_at = clock_timestamp() where r.proposal_id = $1;
   -- One order at a time; again if it got lost.
-  if not found or it.interrupted_at > clock_timestamp() - interval '1 second' then
-    return null;
+  if it.interrupted_at > clock_timestamp() - interval '1 second' then
+    return;
   end if;
   -- Every run is a transaction of its own, and marks that it must be rolled back.
   select a.xact_start into since
@@ -69,17 +97,26 @@ begin
    where a.pid = it.executor_pid and a.backend_start = it.executor_started_at
    limit 1;
   if since is null then
-    return null;
+    return;
   elsif clock_timestamp() > it.ends_at then
     why := 'the time for it was over';
   elsif clock_timestamp() > since + interval '0.5 seconds'
         and exists (select from pg_locks as w where not w.granted and it.executor_pid = any (pg_blocking_pids(w.pid))) then
     why := 'another session had to wait for it';
   else
-    return null;
+    return;
   end if;
-  update architect.replay as r set interrupted_at = clock_timestamp(), interruption = why where r.proposal_id = $1;
-  return it.executor_pid;
+  target := it.executor_pid;
+  -- Code that somebody slipped in after the proof can catch a cancel, but not the end of its session.
+  if it.canceled_run = since and it.cancels >= 2 then
+    ending := format('a query of the measurement was canceled, because %s, and went on', why);
+  end if;
+  update architect.replay as r
+     set interrupted_at = clock_timestamp(), interruption = why, canceled_run = since,
+         cancels = case when it.canceled_run = since then it.cancels + 1 else 1 end,
+         terminated_statements = case when ending is null then r.terminated_statements
+                                      else r.terminated_statements || r.statement_id end
+   where r.proposal_id = $1;
 end
 $$;
-comment on function architect._interrupt_replay(bigint) is 'For who watches a replay: the session to cancel before this transaction ends, or NULL.';
+comment on function architect._interrupt_replay(bigint) is 'For who watches a replay: the session to cancel before this transaction ends, or NULL; to terminate if it says why.';

@@ -12,7 +12,7 @@ as $$
     -- a build in a pg_cron worker, whose session is another than the one that ordered it
     select from architect.proposal as p
       join pg_stat_progress_create_index as b on b.relid = p.relation_oid and b.datname = current_database()
-      join pg_class as c on c.oid = b.index_relid and c.relname = p.index_name
+      join pg_class as c on c.oid = b.index_relid and c.relname = p.work_name
      where p.proposal_id = _is_at_work.proposal_id and p.state = 'deploying' and b.pid <> pg_backend_pid())
 $$;
 comment on function architect._is_at_work(bigint) is 'Whether another live session works on the proposal.';
@@ -36,15 +36,11 @@ $$;
 comment on function architect._must_be_watched(bigint) is 'Whether the next step of a proposal may be its measurement.';
 
 create or replace function architect._must_be_deployable(proposal_id bigint) returns void
-language plpgsql volatile parallel unsafe security definer
+language plpython3u volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
-begin
-  if architect._is_at_work(proposal_id) then
-    raise exception 'another session is working on proposal %', proposal_id using errcode = '55006',
-      hint = 'Wait for it; architect.proposals shows how far it is.';
-  end if;
-end
+api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]
+return api.run(plpy, "improvement.deployment", "must_be_deployable", proposal_id)
 $$;
 comment on function architect._must_be_deployable(bigint) is 'Refuse early what the executor would refuse anyway.';
 

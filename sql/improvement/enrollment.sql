@@ -4,11 +4,16 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_column
 begin
-  delete from architect.enrollment as e where e.role_name = _record_enrollment.role_name;
+  delete from architect.enrollment as e
+   where e.role_name = _record_enrollment.role_name
+     -- who enrolled it stays while it is that role and granted
+     and not exists (select from pg_roles as r join pg_auth_members as m on m.roleid = r.oid
+                      where r.rolname = e.role_name and r.oid = e.role_oid and m.member = 'architect_executor'::regrole);
   insert into architect.enrollment (role_name, role_oid)
   select r.rolname, r.oid from pg_roles as r
    where r.rolname = _record_enrollment.role_name
-     and exists (select from pg_auth_members as m where m.roleid = r.oid and m.member = 'architect_executor'::regrole);
+     and exists (select from pg_auth_members as m where m.roleid = r.oid and m.member = 'architect_executor'::regrole)
+  on conflict do nothing;
 end
 $$;
 comment on function architect._record_enrollment(name) is 'Note whether the executor was granted a role, as the catalogue says.';
@@ -46,6 +51,8 @@ begin
       detail = architect._unfit_owner(owner_role),
       hint = 'The executor would get the rights of a superuser or of the system; let an ordinary role own the tables.';
   end if;
+  -- A grant that was taken back elsewhere leaves its row, which names another who enrolled it.
+  perform architect._record_enrollment(owner_role);
   begin
     execute format('grant %I to architect_executor', owner_role);
   exception when insufficient_privilege then

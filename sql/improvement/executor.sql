@@ -17,13 +17,16 @@ as $$
 $$;
 comment on function architect._holds_snapshot(integer) is 'Whether a concurrent build would have to wait for that session.';
 
-create or replace function architect._may_create_beside(relation_oid oid) returns boolean
+create or replace function architect._missing_create(relation_oid oid) returns text
 language sql stable strict parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
-  select has_schema_privilege('architect_executor', c.relnamespace, 'create') from pg_class as c where c.oid = relation_oid
+  select format('grant create on schema %I to %I;', n.nspname, r.rolname)
+    from pg_class as c join pg_namespace as n on n.oid = c.relnamespace join pg_roles as r on r.oid = c.relowner
+   where c.oid = relation_oid and not has_schema_privilege('architect_executor', n.oid, 'create')
 $$;
-comment on function architect._may_create_beside(oid) is 'Whether the executor may create an index in the schema of a table.';
+comment on function architect._missing_create(oid) is
+  'What lets the executor create an index in the schema of a table; NULL where it may.';
 
 create or replace function architect._cron_is_usable() returns boolean
 language sql stable parallel unsafe security definer
@@ -45,6 +48,26 @@ as $$
                    at time zone coalesce(current_setting('cron.timezone', true), 'GMT') as at) as next
 $$;
 comment on function architect._cron_minute(integer) is 'The schedule of the minute that begins so many minutes from now at most, and at least 5 s ahead, in pg_cron''s time zone.';
+
+create or replace function architect._executor_interrupt(proposal_id bigint) returns text
+language plpgsql volatile parallel unsafe strict security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  it record;
+begin
+  -- The order and the cancel in one transaction: the executor's session waits for it before it goes on.
+  select * into it from architect._interrupt_replay($1);
+  if it.ending is not null then
+    perform pg_terminate_backend(it.target);
+  elsif it.target is not null then
+    perform pg_cancel_backend(it.target);
+  end if;
+  return it.ending;
+end
+$$;
+comment on function architect._executor_interrupt(bigint) is
+  'For who watches a replay: cancels a run that must end; returns why the executor''s session had to be ended. Its owner may do that to its own.';
 
 create or replace procedure architect._watch(proposal_id bigint)
 language plpython3u security invoker

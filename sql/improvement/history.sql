@@ -41,7 +41,8 @@ select p.proposal_id as improvement_id,
   left join architect.run as r using (run_id)
   left join architect.measurement as m using (measurement_id)
   left join lateral (select x.* from architect.approval as x where x.proposal_id = p.proposal_id
-                      order by x.approval_id desc limit 1) as a on true;
+                      order by x.approval_id desc limit 1) as a on true
+ order by p.proposal_id;
 comment on view architect.improvement_history is
   'One row per proposal, whatever happened. performance_delta: per cent less cost of the touched statements, as measured.';
 comment on column architect.improvement_history.improvement_id is 'Number of the proposal.';

@@ -124,6 +124,7 @@ def prepare_injected(owner: psycopg.Connection[Any]) -> None:
     for part in PARTS:
         owner.execute(f"create table public.part_{part} as select i as key from generate_series(1, {60 * part}) as i")
         owner.execute(f"create index ours_part_{part} on public.part_{part} (key)")
+        owner.execute(f"grant select on public.whole, public.part_{part} to architect_planner")
 
 
 def measure_injected(db: Session, owner: psycopg.Connection[Any], part: int) -> None:

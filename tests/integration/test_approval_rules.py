@@ -12,6 +12,7 @@ from support.cluster import Cluster
 from support.people import ADMIN, APP, APPROVER, OPERATOR, Connection, insert_proposal, refused
 
 INDEX = "create index concurrently thing_a on app.thing (a)"
+OTHER = "create index concurrently thing_b on app.thing (a desc)"
 
 
 @pytest.fixture
@@ -223,7 +224,7 @@ def test_ceilings(cluster: Cluster, database: str, superuser: Connection) -> Non
         refused(operator, call, "55000", "the policy for create_index is observe: nothing is applied")
         superuser.execute("select architect.set_policy('create_index', 'supervised')")
         superuser.execute("update architect.proposal set state = 'deployed'")
-        other = people.approved_change(cluster, database, INDEX.replace("thing_a", "thing_b"))
+        other = people.approved_change(cluster, database, OTHER)
         call = f"call architect.sp_deploy_approved({other}, wait => '1 minute')"
         refused(operator, call, "55000", f"proposal {number} on the same table is not finished")
     assert state(superuser, other) == "approved"
@@ -253,9 +254,7 @@ def test_a_policy_that_only_observes(cluster: Cluster, database: str, superuser:
         # What is proposed now is not put before the approvers, and they are told why.
         notices: list[str] = []
         operator.add_notice_handler(lambda told: notices.append(told.message_primary or ""))
-        other = operator.execute(
-            "select architect.propose_change(%s, 'too')", (INDEX.replace("thing_a", "thing_b"),)
-        ).fetchone()[0]
+        other = operator.execute("select architect.propose_change(%s, 'too')", (OTHER,)).fetchone()[0]
         assert state(superuser, other) == "proposed"
         assert notices == [
             "the policy for create_index is observe: the proposal is kept, but not put before the approvers. " + change

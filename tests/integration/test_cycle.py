@@ -72,11 +72,34 @@ def test_a_proposal_says_why_with_true_numbers(shop: Shop) -> None:
     assert "HypoPG" in one["predicted_how"]
     assert one["impact"] == "high"
     assert (one["risk_level"], one["gate_verdict"]) == ("low", "needs_approval")
+    assert "risk low: built without blocking writes" in said_by_gate(shop)
     assert one["write_cost"]
     assert one["estimated_how"]
     shop.rows("create index on app.orders (customer)")
     size = shop.value("select pg_relation_size('app.orders_customer_idx')")
     assert 0.5 * size < one["prediction"]["size_bytes"] < 2 * size
+
+
+def said_by_gate(shop: Shop) -> str:
+    return str(shop.value("select message from architect.run_log where phase = 'gate'"))
+
+
+def test_one_risk_is_said(shop: Shop) -> None:
+    """The one that is stored: the gate's own is about the statement only."""
+    only_customers(shop)
+    with shop.connect("app") as app:
+        for n in range(60):
+            app.execute("update app.orders set customer = customer where id = %s", (n,))
+    run(shop)
+    (one,) = proposals(shop)
+    assert one["risk_level"] == "high"
+    assert f"needs_approval, risk high: {one['prediction']['risk_reason']} (" in said_by_gate(shop)
+
+
+def test_that_a_person_must_approve_cannot_be_waived(shop: Shop) -> None:
+    _, _, notices = run(shop, "require_human_approval => false")
+    assert any("require_human_approval => false changes nothing" in notice for notice in notices)
+    assert not any("require_human_approval" in notice for notice in run(shop)[2])
 
 
 def test_a_prediction_has_an_interval_where_the_values_differ(shop: Shop) -> None:
@@ -262,7 +285,7 @@ def test_a_partial_index_on_a_rare_value(shop: Shop) -> None:
     shop.work(OPEN, times=20)
     run(shop, "dry_run => false")
     (one,) = proposals(shop)
-    assert one["apply_sql"].endswith("WHERE status = 'open'")
+    assert one["apply_sql"].endswith("WHERE status = CAST('open' AS text)")
     assert one["prediction"]["contains_literal"] is True
     proposal = shop.approve(one["proposal_id"])
     assert shop.deploy(proposal)[0] == "improved", shop.explanation(proposal)

@@ -81,7 +81,26 @@ def test_an_owner_without_a_place_for_the_index(cluster: Cluster, database: str,
     superuser.execute(f"grant usage on schema app to {APP}")
     number = people.approved_change(cluster, database, INDEX)
     with cluster.connect(database, user=OPERATOR) as operator:
-        refused(operator, deploy(number), "42501", f'"{APP}" may not create objects in the schema of app.thing')
+        words = f'"{APP}" may not create objects in the schema of app.thing'
+        refused(operator, deploy(number), "42501", words, hint=f"grant create on schema app to {APP};")
+    query = "select status, detail, remedy from architect.check_health() where component = %s"
+    status, detail, remedy = superuser.execute(query, (f"tables of {APP}",)).fetchone() or ("", "", "")
+    assert (status, remedy) == ("warning", f"grant create on schema app to {APP};")
+    assert detail == "1 table, but no index may be created in their schema: CREATE is missing"
+    superuser.execute(remedy.encode())
+    # Neither a partitioned table nor its partitions can be indexed by us.
+    superuser.execute(f"""
+        create table app.parted (id int) partition by list (id);
+        create table app.part partition of app.parted default;
+        alter table app.parted owner to {APP}; alter table app.part owner to {APP}""")
+    assert superuser.execute(query, (f"tables of {APP}",)).fetchone() == (
+        "ok", "1 table can be looked at and, after approval, indexed", None,
+    )  # fmt: skip
+
+
+def test_no_proposal_at_all(operator: Connection) -> None:
+    call = "call architect.sp_deploy_approved(null, wait => '1 minute')"
+    refused(operator, call, "P0002", "there is no proposal NULL")
 
 
 def test_an_index_that_somebody_dropped(cluster: Cluster, database: str, superuser: Connection) -> None:
@@ -97,9 +116,10 @@ def test_a_name_that_is_taken_meanwhile(cluster: Cluster, database: str, superus
     number = people.approved_change(cluster, database, INDEX)
     superuser.execute("update architect.proposal set state = 'deploying'; create table app.thing_a ()")
     with cluster.connect(database, user=OPERATOR) as operator:
-        refused(operator, deploy(number), "55000", "another relation has the name")
+        words = "no longer what was approved: app already has a relation named thing_a"
+        refused(operator, deploy(number), "55000", words, hint="Propose it again with architect.propose_change.")
     assert superuser.execute("select state, to_regclass('app.thing_a') from architect.proposal").fetchone() == (
-        "failed",
+        "refused",
         "app.thing_a",
     )
 
@@ -108,7 +128,8 @@ def test_a_reader_in_the_way_of_a_rollback(cluster: Cluster, database: str, supe
     number = people.approved_change(cluster, database, INDEX)
     superuser.execute(INDEX)
     superuser.execute("""
-        update architect.proposal set state = 'kept', created_index_oid = 'app.thing_a'::regclass;
+        update architect.proposal
+           set state = 'kept', work_name = 'architect_1_test', created_index_oid = 'app.thing_a'::regclass;
         insert into architect.built_index (deployment_id, index_oid, relation_oid, index_name, proposal_id)
         select deployment_id, created_index_oid, relation_oid, index_name, proposal_id from architect.proposal;
         select architect.set_setting('build_lock_timeout', '1');

@@ -14,9 +14,9 @@ from pg_architect.core.db import PsycopgDatabase
 from pg_architect.core.errors import ArchitectError
 from pg_architect.improvement import executor
 from support.cluster import WITH_CRON, Cluster, PsqlResult
-from support.shop import DANA, INES, SLOW, TEMPLATE, Shop, make_template, until
+from support.shop import CUSTOMER_INDEX, DANA, INES, SLOW, TEMPLATE, UNUSED_INDEX, Shop, make_template, until
 
-CRON, PEER, HAND = "shop_cron", "shop_peer", "shop_hand"
+CRON, PEER, HAND, DROP, REJECTED = "shop_cron", "shop_peer", "shop_hand", "shop_drop", "shop_rejected"
 CONF = {**WITH_CRON, "cron.database_name": f"'{CRON}'"}
 
 needs_a_server_user = pytest.mark.skipif(os.geteuid() != 0, reason="peer authentication needs a second OS user")
@@ -24,14 +24,19 @@ needs_a_server_user = pytest.mark.skipif(os.geteuid() != 0, reason="peer authent
 
 @pytest.fixture(scope="module")
 def stock(cluster_factory: Callable[..., Cluster]) -> Cluster:
-    """A cluster as Debian makes it (local peer), with three shops; each has proposal 1, approved."""
+    """A cluster as Debian makes it (local peer), with shops; each has proposal 1, approved but in one."""
     cluster = cluster_factory(conf=CONF)
     make_template(cluster)
-    for name in (CRON, PEER, HAND):
+    for name in (CRON, PEER, HAND, DROP, REJECTED):
         cluster.create_database(TEMPLATE, name)
         shop = Shop(cluster, name)
         shop.workload()
-        assert shop.approved() == 1
+        assert shop.propose(UNUSED_INDEX if name == DROP else CUSTOMER_INDEX) == 1
+        if name != REJECTED:
+            shop.approve(1)
+            continue
+        with shop.connect(INES) as ines:
+            ines.execute("select architect.reject(1, 'no')")
     # The launcher looks for its database when the server starts.
     cluster.tool("stop")
     stock = replace(cluster, hba="stock")
@@ -121,7 +126,7 @@ def test_a_session_over_the_socket_with_the_lines_that_check_health_prints(stock
     with pytest.raises(psycopg.OperationalError, match="Peer authentication failed"):
         stock.connect(PEER, "architect_executor")
     done = deploy(stock, PEER)
-    assert "executor: CREATE INDEX CONCURRENTLY orders_customer" in done.stderr
+    assert "executor: CREATE INDEX CONCURRENTLY architect_1_" in done.stderr
     check_kept(stock, PEER, done)
 
 
@@ -150,6 +155,35 @@ def test_by_hand_where_nothing_else_works(stock: Cluster) -> None:
     assert ask(stock, HAND, match[1]) == ""
     done = stock.psql(HAND, script)
     assert done.stdout.startswith("reverted|"), done.stderr
+
+
+@needs_a_server_user
+def test_by_hand_the_verdict_comes_before_the_drop(stock: Cluster) -> None:
+    done = deploy(stock, DROP, "postgres")
+    match = re.search(r"run, outside a transaction block: (CREATE INDEX .*); then ", done.stdout)
+    assert match, done.stdout + done.stderr
+    ask(stock, DROP, match[1])
+    done = deploy(stock, DROP, "postgres")
+    state, verdict = ask(stock, DROP, "select state, verdict from architect.proposals").split("|")
+    assert state == "reverting"
+    assert verdict not in ("", "improved")
+    match = re.search(rf"{verdict}\|run, outside a transaction block: (drop index .*); then ", done.stdout)
+    assert match, done.stdout
+    assert f"verdict: {verdict}: " in done.stderr
+    ask(stock, DROP, match[1])
+    assert deploy(stock, DROP, "postgres").stdout.startswith(f"{verdict}|reverted; ")
+
+
+@needs_a_server_user
+def test_what_was_rejected_is_said_before_that_nobody_can_do_it(stock: Cluster) -> None:
+    done = deploy(stock, REJECTED)
+    assert "proposal 1 is rejected, it cannot be deployed" in done.stderr
+    assert "HINT:  It came to its end; propose it again with architect.propose_change." in done.stderr
+    lines = ask(stock, REJECTED, "select detail, remedy from architect.check_health() where component = 'pg_cron'")
+    assert lines == (
+        f"lives in database {CRON}: it cannot be used as an executor here|"
+        f"alter system set cron.database_name = '{REJECTED}'; -- then restart the server"
+    )
 
 
 @needs_a_server_user
@@ -182,6 +216,16 @@ def test_the_executors_session(shop: Shop) -> None:
             session.run("select pg_sleep(60)", 0.0)
         assert late.value.sqlstate == "57014"
     until(lambda: shop.executor_pid() is None, "it ends with its holder", 5)
+
+
+def test_a_failure_without_words() -> None:
+    """As when the connection is gone: that the session ended is said by who raises it."""
+
+    class Nothing:
+        def error_field(self, _which: object) -> None:
+            return None
+
+    assert executor._failure(Nothing()).message == "the connection was lost"
 
 
 def test_a_build_has_a_timeout(shop: Shop) -> None:

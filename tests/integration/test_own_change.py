@@ -7,7 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from support.shop import CUSTOMER_INDEX, DANA, OPEN, UNUSED_INDEX, Shop
+from support.people import refused
+from support.shop import CUSTOMER_INDEX, DANA, INES, OPEN, UNUSED_INDEX, Shop
 
 FIGURES = (
     "state, predicted_reduction_percent, predicted_how, risk_level, impact, estimated_size, estimated_build_time,"
@@ -27,6 +28,17 @@ def proposed(shop: Shop, statement: str) -> dict[str, Any]:
     return row
 
 
+def rejected(shop: Shop) -> None:
+    """What waits is rejected, so that it can be proposed again."""
+    with shop.connect(INES) as ines:
+        ines.execute("select architect.reject(proposal_id, 'later') from architect.pending_approvals")
+
+
+def may_read_orders(shop: Shop) -> None:
+    shop.rows("grant usage on schema app to dana")
+    shop.rows("grant select on app.orders to dana")
+
+
 def built_size(shop: Shop, one: dict[str, Any]) -> int:
     with shop.connect() as connection:
         connection.execute(one["apply_sql"])
@@ -34,6 +46,7 @@ def built_size(shop: Shop, one: dict[str, Any]) -> int:
 
 
 def test_the_figures_are_those_of_the_cycle(shop: Shop) -> None:
+    may_read_orders(shop)
     shop.begin("call architect.sp_autonomous_improvement(max_changes_per_run => 5)").result()
     (cycle,) = shop.rows(
         "select prediction, risk_level, impact from architect.proposals where title like '%(customer)'"
@@ -62,6 +75,20 @@ def test_the_figures_are_those_of_the_cycle(shop: Shop) -> None:
     )
     assert waiting == [(one["predicted_reduction_percent"], one["predicted_how"], one["estimated_how"])]
     assert own["size_bytes"] == pytest.approx(built_size(shop, one), rel=0.1)
+
+
+def test_the_same_is_not_proposed_twice(shop: Shop) -> None:
+    """Only what is open stands in the way; a person may insist on what was rejected."""
+    first = shop.propose()
+    again = "create index concurrently another_name on app.orders (customer)"
+    with shop.connect(DANA) as dana:
+        call = f"select architect.propose_change('{again}', 'once more')".encode()
+        words = f"proposal {first} for the same index is"
+        refused(dana, call, "55000", f"{words} awaiting approval", hint=f"architect.approve({first}, 'reason')")
+        shop.approve(first)
+        refused(dana, call, "55000", f"{words} approved", hint=f"architect.sp_deploy_approved({first},")
+    shop.rows("update architect.proposal set state = 'rejected', completed_at = clock_timestamp()")
+    assert shop.propose(again) > first
 
 
 def test_an_index_that_nothing_would_use(shop: Shop) -> None:
@@ -154,12 +181,33 @@ def test_partial_and_covering_indexes(shop: Shop, statement: str, slack: int) ->
         assert one["estimated_how"].startswith(
             "size and build time are not estimated: how many rows the predicate keeps is asked with the rights of dana"
         )
-    shop.rows("grant usage on schema app to dana")
-    shop.rows("grant select on app.orders to dana")
+        rejected(shop)
+    may_read_orders(shop)
     one = proposed(shop, statement)
     assert one["prediction"]["contains_literal"] is (" where " in statement)
     assert one["title"].partition(" where ")[1] == (" where " if " where " in statement else "")
     assert one["prediction"]["size_bytes"] == pytest.approx(built_size(shop, one), rel=0.15, abs=slack)
+
+
+@pytest.mark.parametrize("value", ["open", "none"])
+def test_what_is_in_a_table_is_told_only_to_who_may_read_it(shop: Shop, value: str) -> None:
+    """The planner uses an index on a value that is there, and not one on a value that is not."""
+    statement = f"create index concurrently orders_value on app.orders (id) where status = '{value}'"
+    one = proposed(shop, statement)
+    assert (one["predicted_reduction_percent"], one["prediction"]["helped"]) == (None, [])
+    assert one["predicted_how"].startswith("how many rows the predicate keeps is asked with the rights of dana: ")
+    assert one["predicted_how"].endswith("so nothing is predicted")
+    rejected(shop)
+    may_read_orders(shop)
+    assert proposed(shop, statement)["predicted_reduction_percent"] is not None
+
+
+def test_facts_of_a_column_are_told_only_to_who_may_read_it(shop: Shop) -> None:
+    assert proposed(shop, CUSTOMER_INDEX)["prediction"]["size_basis"].endswith("distinct values, 40,000 rows")
+    rejected(shop)
+    shop.rows("grant select (customer) on app.orders to dana")
+    one = proposed(shop, CUSTOMER_INDEX)
+    assert one["prediction"]["size_basis"].endswith("40,000 rows, deduplicated, about 13 rows per key")
 
 
 def test_an_updated_column_that_only_the_predicate_names(shop: Shop) -> None:

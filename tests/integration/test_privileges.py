@@ -25,7 +25,8 @@ MAY_CALL = {
     OPERATOR: {
         "sp_autonomous_improvement", "sp_deploy_approved", "sp_rollback", "propose_change", "take_snapshot",
         "judge_statement", "prove_harmless", "_begin_run", "_end_run", "_think", "_submit", "_begin_rollback",
-        "_must_be_deployable", "_own_address", "_is_resting", "_cron_is_usable", "_executor_start", "_interrupt_replay",
+        "_must_be_deployable", "_own_address", "_is_resting", "_cron_is_usable", "_executor_start",
+        "_executor_interrupt",
     },
     APPROVER: {"approve", "reject", "judge_statement"},
     ADMIN: {"set_setting", "reset_setting", "set_policy", "enroll", "withdraw", "_record_enrollment", "_unfit_owner"},
@@ -238,8 +239,10 @@ def test_grants_of_a_dba_survive(cluster: Cluster, database: str, superuser: Con
     """What 990_privileges.sql does on every upgrade: new objects get ours, known ones keep what they have."""
     superuser.execute("grant select on architect.proposals to t_nobody")
     superuser.execute("revoke execute on function architect.take_snapshot() from architect_operator")
-    superuser.execute("create function architect.brand_new() returns int language sql as 'select 1'")
-    superuser.execute((ROOT / "sql/990_privileges.sql").read_text())
+    with superuser.transaction():
+        superuser.execute((ROOT / "sql/000_guard.sql").read_text())
+        superuser.execute("create function architect.brand_new() returns int language sql as 'select 1'")
+        superuser.execute((ROOT / "sql/990_privileges.sql").read_text())
     row = superuser.execute("""
         select has_table_privilege('t_nobody', 'architect.proposals', 'select'),
                has_function_privilege('t_operator', 'architect.take_snapshot()', 'execute'),

@@ -325,6 +325,8 @@ def test_the_gate_calls_no_function_of_a_type(typed: Shop) -> None:
                     dana.execute("select architect.propose_change(%s, 'x')", (statement,))
             else:
                 dana.execute("select architect.propose_change(%s, 'x')", (statement,))
+                # Some of them mean the same index, which is proposed once only while it is open.
+                typed.rows("update architect.proposal set state = 'rejected', completed_at = clock_timestamp()")
     assert runs_of_others(log) == []
     allowed = {statement for statement, verdict in verdicts.items() if verdict != "refuse"}
     assert index("where calm = 'good'") in allowed

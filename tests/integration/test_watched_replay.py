@@ -7,7 +7,7 @@ import time
 import psycopg
 import pytest
 
-from support.shop import CUSTOMER_INDEX, Shop, until
+from support.shop import CUSTOMER_INDEX, DANA, Shop, until
 
 # Quick while `bulk` is nearly empty, endless when it has grown.
 GROWING = (
@@ -18,6 +18,19 @@ IN_A_RUN = """
 select count(*) > 0 from pg_stat_activity as a join pg_locks as l using (pid)
  where l.relation = 'architect.must_roll_back'::regclass and a.usename = 'architect_executor'
    and a.datname = current_database() and a.xact_start < clock_timestamp() - interval '0.5 seconds'"""
+
+# What the application's role may do to a table of its own after a statement on it was proved harmless.
+STUBBORN = """
+create function app.stubborn(n int) returns boolean language plpgsql as $$
+begin
+  for i in 1 .. 300 loop
+    begin perform pg_sleep(0.1); exception when query_canceled then null; end;
+  end loop;
+  return true;
+end $$;
+alter table app.bulk rename to hidden;
+create view app.bulk as select n from app.hidden where app.stubborn(n);
+"""
 
 
 def grown(shop: Shop, time_limit: str) -> int:
@@ -77,6 +90,72 @@ def test_a_cancel_of_the_call_is_not_taken_for_that_of_the_watch(shop: Shop) -> 
     assert isinstance(call.failure(10), psycopg.errors.QueryCanceled)
     assert shop.state(proposal) == "verifying"
     assert shop.indexes() == {"orders_customer": True}
+
+
+@pytest.fixture
+def stubborn(shop: Shop) -> int:
+    """A proposal, one of whose statements, once it is proved harmless, can be made to ignore cancels (`swap`)."""
+    shop.set(measurement_window_seconds="0.5")
+    shop.rows("create table app.bulk as select 1 as n; alter table app.bulk owner to app; analyze app.bulk")
+    shop.rows("grant create on schema app to app")
+    shop.work(GROWING)
+    return shop.approved(CUSTOMER_INDEX)
+
+
+def swap(shop: Shop, proposal: int) -> None:
+    until(lambda: shop.state(proposal) == "verifying", "all is proved")
+    with shop.connect("app") as app:
+        app.execute(STUBBORN)
+    until(lambda: shop.value(IN_A_RUN), "a run goes on")
+    began = time.monotonic()
+    shop.rows("set lock_timeout = '10s'; alter table app.orders alter column note drop default")
+    assert time.monotonic() - began < 5
+
+
+def test_a_run_that_ignores_cancels_is_ended_with_its_session(shop: Shop, stubborn: int) -> None:
+    call = shop.begin_deployment(stubborn)
+    swap(shop, stubborn)
+    error = call.failure(10)
+    assert error.diag.message_primary == (
+        "pg_architect: the executor's session ended: a query of the measurement was canceled, "
+        "because another session had to wait for it, and went on"
+    )
+    assert error.diag.message_hint == "Nothing is lost: call the procedure again, it goes on from here."
+    until(lambda: shop.executor_pid() is None, "it is gone", 5)
+    # As it was when it was proved harmless, so that nothing but the record keeps it from being replayed.
+    shop.rows("drop view app.bulk; alter table app.hidden rename to bulk")
+    shop.deploy(stubborn)
+    assert shop.state(stubborn) in ("kept", "reverted")
+    assert why_not(shop) == ["its replay had to be terminated: it was canceled and went on"]
+    assert shop.value("select count(*) from architect.replay") == 0
+
+
+def test_a_worker_terminates_a_worker(shop: Shop, stubborn: int) -> None:
+    with shop.connect("architect_executor") as worker:
+        step = f"call architect._advance({stubborn}, null, 'hand')"
+        row = worker.execute(step).fetchone()
+        assert row is not None
+        worker.execute(row[0])
+    measurement = shop.begin(step, "architect_executor")
+    watch = shop.begin(f"call architect._watch({stubborn})", "architect_executor")
+    swap(shop, stubborn)
+    assert isinstance(measurement.failure(10), psycopg.errors.AdminShutdown)
+    assert watch.join(20).error is None
+
+
+@pytest.mark.parametrize("user", [DANA, "architect_executor"])
+def test_only_the_holder_of_the_executors_session_watches_it(shop: Shop, user: str) -> None:
+    """Another one that looks too, and leaves its transaction open, does not hold the watch up."""
+    proposal = grown(shop, "30")
+    call = shop.begin_deployment(proposal)
+    until(lambda: shop.value(IN_A_RUN), "a run goes on")
+    with shop.connect(user, autocommit=False) as other:
+        other.execute("select architect._executor_interrupt(%s)", (proposal,))
+        began = time.monotonic()
+        shop.rows("set lock_timeout = '5s'; alter table app.orders alter column note drop default")
+        assert time.monotonic() - began < 3
+        other.rollback()
+    call.close()
 
 
 def test_a_worker_watches_a_worker(shop: Shop) -> None:

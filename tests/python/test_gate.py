@@ -172,6 +172,7 @@ def test_objects_say_what_the_names_mean() -> None:
             {"name": "a", "attnum": 1, "type_oid": 21, "opclass_oid": 3001},
         ],
         "included": [{"name": "d", "attnum": 3}],
+        "predicate": [],
     }
 
 
@@ -223,6 +224,13 @@ def test_a_blocking_build_is_refused_with_the_way_to_do_it() -> None:
     assert judge("create index i on t (a desc)").reasons[0].evidence == {
         "instead": "CREATE INDEX CONCURRENTLY i ON t (a DESC)"
     }
+
+
+@pytest.mark.parametrize("statement", ["create index concurrently on t (a, b)", "create index on t (a, b)"])
+def test_an_index_without_a_name_is_refused_with_one(statement: str) -> None:
+    judgement = judge(statement)
+    assert judgement.verdict == "refuse"
+    assert judgement.reasons[0].evidence == {"instead": "CREATE INDEX CONCURRENTLY t_a_b_idx ON t (a, b)"}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pg_architect.safety import parse
 from pg_architect.telemetry import distribution, name_resolution, predicates
-from pg_architect.telemetry.parameters import Observed, Typical, typical_sets
+from pg_architect.telemetry.parameters import Observed, Typical, asked_in, typical_sets, with_asked
 from pg_architect.telemetry.tables import Table
 from support.tables import OID, column, skewed, table
 
@@ -45,6 +45,64 @@ def test_without_evidence_values_come_as_often_as_they_occur() -> None:
     typical = sets_of("select count(*) from public.orders where status = $1", ["text"], count=3)
     assert typical.sets[0] == ("done",)
     assert "as often" in typical.basis[0]
+
+
+COUNT = "select count(*) from public.orders where status = $1"
+
+
+@pytest.mark.parametrize("count", [3, 20])
+def test_a_rare_common_value_is_among_the_sets_that_no_evidence_chooses(count: int) -> None:
+    """The open orders of a queue are few, and asked for all the time."""
+    sets = sets_of(COUNT, ["text"], count=count).sets
+    assert {"done", "failed"} <= {value for (value,) in sets}
+    assert count == 3 or ("open",) in sets
+
+
+def test_common_values_take_at_most_half_of_the_sets() -> None:
+    names = {f"s{n:03}": (100 - n) / 10_000 for n in range(100)}
+    many = table(column("id"), skewed("status", names, n_distinct=5000.0, bounds=tuple(f"t{n}" for n in range(101))))
+    sets = sets_of(COUNT, ["text"], of=many, count=20).sets
+    assert len(sets) == 20
+    assert ("s099",) in sets
+    assert sum((value or "").startswith("t") for (value,) in sets) >= 3
+    assert len({value for (value,) in sets[1::2]} & names.keys()) == 10
+
+
+def test_common_values_of_an_even_column_are_left_to_chance() -> None:
+    noise = {str(n): 0.0003 for n in range(50)}
+    even = table(column("id"), skewed("status", noise, "bigint", n_distinct=10_000.0, bounds=tuple("56789")))
+    assert {int(value or 0) for (value,) in sets_of(COUNT, ["bigint"], of=even, count=3).sets} <= set(range(5, 10))
+
+
+def test_each_of_two_columns_has_its_rare_values() -> None:
+    two = table(column("id"), ORDERS.columns["status"], skewed("kind", {"web": 0.98, "shop": 0.02}))
+    text = "select count(*) from public.orders where status = $1 and kind = $2"
+    sets = sets_of(text, ["text", "text"], of=two, count=20).sets
+    assert {s for s, _ in sets} == {"done", "open", "failed"}
+    assert {k for _, k in sets} == {"web", "shop"}
+
+
+@pytest.mark.parametrize(
+    "predicate", ["status = 'open'", "((status)::text = 'open'::text)", "(id > 5) AND (status = 'open'::bpchar)"]
+)
+def test_what_a_partial_index_asks_for_is_one_of_the_sets(predicate: str) -> None:
+    asked = asked_in(predicate, ORDERS)
+    assert asked == {(OID, "status"): ("open",)}
+    relation = name_resolution.Relation(OID, frozenset(ORDERS.columns))
+    text = "select id from public.orders where customer_id = $1 and status = $2"
+    uses = predicates.column_uses(parse.parse_one(text), {("public", "orders"): relation})
+    sets = (("1", "done"), ("2", "done"))
+    assert with_asked(sets, uses, ["bigint", "text"], asked) == (("1", "done"), ("1", "open"), ("2", "done"))
+    assert with_asked((("1", "open"),), uses, ["bigint", "text"], asked) == (("1", "open"),)
+    assert with_asked((), uses, [], asked) == ()
+
+
+def test_what_partial_indexes_ask_for() -> None:
+    flags = table(column("id"), column("flag", "boolean", category="B"))
+    assert asked_in("flag", flags) == {(OID, "flag"): ("t",)}
+    assert asked_in("not flag and id <> 3", flags) == {(OID, "flag"): ("f",)}
+    assert asked_in("id = any (array[1, 2])", flags) == {(OID, "id"): ("1", "2")}
+    assert asked_in("id is null and lower(flag) = 'x'", flags) == {}
 
 
 def test_an_unexplained_row_count_takes_the_nearest_value_and_says_so() -> None:

@@ -61,6 +61,39 @@ def test_the_interval_covers_the_true_ratio(blocks: int, sets: float, differing:
     assert covered / RUNS >= binomial_limits(0.95, RUNS)[0]
 
 
+def few_sets(generator: random.Random, sets: int, noise: float, effects: list[float]) -> s.Ratio:
+    """A replay of a few parameter sets, whose costs and effects are what they are: 10 blocks go round among them."""
+    strata: list[tuple[list[float], list[float]]] = [([], []) for _ in range(sets)]
+    for block in range(10):
+        number = block % sets
+        for side, effect in zip(strata[number], (1.0, effects[number]), strict=True):
+            side.append((1 + number) * effect * fmean(math.exp(generator.gauss(0, noise)) for _ in range(2)))
+    ratio = s.stratified_ratio(strata)
+    assert ratio is not None
+    return ratio
+
+
+@pytest.mark.parametrize("sets", [1, 2, 3, 5])
+@pytest.mark.parametrize("noise", [0.02, 0.2])
+def test_the_interval_over_few_sets_keeps_its_promise(sets: int, noise: float) -> None:
+    generator = random.Random(f"few {sets} {noise}")
+    effects = [0.01 if number == 0 else 1.0 for number in range(sets)]
+    true = sum((1 + n) * effects[n] for n in range(sets)) / sum(range(1, sets + 1))
+    covered = rejected = 0
+    for _ in range(RUNS):
+        low, high = few_sets(generator, sets, noise, effects).interval()
+        covered += low <= true <= high
+        rejected += few_sets(generator, sets, noise, [1.0] * sets).p_value() <= 0.05
+    assert covered / RUNS >= binomial_limits(0.95, RUNS)[0]
+    assert rejected / RUNS <= binomial_limits(0.05, RUNS)[1]
+
+
+def test_how_much_few_sets_differ_is_no_uncertainty() -> None:
+    low, high = few_sets(random.Random(1), 2, 0.02, [0.01, 1.0]).interval()
+    assert 0.6 < low < high < 0.72
+    assert s.stratified_ratio([([1.0], [1.0]), ([1.0, 1.0], [1.0, 1.0])]) is None
+
+
 @pytest.mark.parametrize("blocks", [10, 20])
 def test_the_minimum_detectable_effect_is_detected(blocks: int) -> None:
     generator = random.Random(f"power {blocks}")

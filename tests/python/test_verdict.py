@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import random
+from dataclasses import replace
 
 import pytest
 
-from pg_architect.experiment import effects, replay, verdict, writes
+from pg_architect.experiment import effects, explain, replay, statistics, verdict, writes
 from pg_architect.experiment.replay import WITH, WITHOUT, Budget, ReplayStatement, Run, StatementSamples
 
 RESAMPLES = 500
@@ -196,7 +197,90 @@ def test_a_minority_of_the_touched_time_proves_no_gain() -> None:
     unreplayed = unreplayed_statement(calls=500, mean_ms=10.0)
     decision = decide(samples(random.Random(1), ratio=0.5, calls=100), unreplayed)
     assert decision.verdict == "inconclusive"
-    assert decide(samples(random.Random(1), ratio=0.5, calls=600), unreplayed).verdict == "improved"
+    decision = decide(samples(random.Random(1), ratio=0.5, calls=1500), unreplayed)
+    assert decision.verdict == "inconclusive"
+    assert "only 75 % of the touched time could be measured" in decision.explanation
+    assert decide(samples(random.Random(1), ratio=0.5, calls=2100), unreplayed).verdict == "improved"
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_nothing_is_equivalent_while_a_statement_of_weight_was_not_measured(changed: bool) -> None:
+    measured = samples(random.Random(1), changed=changed, calls=89)
+    decision = decide(measured, unreplayed_statement(calls=11, mean_ms=10.0))
+    assert (decision.verdict, decision.keep) == ("inconclusive", False)
+    assert "statement 3 with 11 % of the touched time was not measured" in decision.explanation
+    assert decide(measured, unreplayed_statement(calls=1, mean_ms=5.0)).verdict == "equivalent"
+
+
+@pytest.mark.parametrize("changed", [True, False])
+def test_nothing_is_equivalent_that_the_application_does_not_ask_for(changed: bool) -> None:
+    """The replayed calls take 10 ms. Load makes captured calls slower, and never so much faster."""
+    verdicts = {}
+    for captured in (4.0, 6.0, 50.0):
+        one = samples(random.Random(1), changed=changed)
+        decision = decide(replace(one, statement=replace(one.statement, mean_ms=captured)))
+        verdicts[captured] = decision.verdict
+        note = "captured calls took 4 ms, replayed ones 10 ms of CPU without the index: the application asks"
+        assert (note in decision.explanation) == (captured == 4.0)
+    assert verdicts == {4.0: "inconclusive", 6.0: "equivalent", 50.0: "equivalent"}
+
+
+def test_an_unused_index_has_no_effect() -> None:
+    decision = decide(samples(random.Random(8), changed=False, noise=0.6))
+    assert (decision.performance_delta, decision.interval, decision.success_score) == (0.0, (0.0, 0.0), 0.0)
+    assert decision.minimum_detectable_effect is None
+    assert "(calls x CPU of the replay): no change" in decision.explanation
+
+
+def test_a_statement_without_a_change_of_plan_adds_neither_effect_nor_noise() -> None:
+    changed = samples(random.Random(1), 1, ratio=0.2, calls=100)
+    same = samples(random.Random(2), 2, ratio=1.4, calls=100, changed=False, noise=0.5)
+    decision = decide(changed, same)
+    assert decision.performance_delta is not None
+    assert decision.interval is not None
+    without = decision.statements[1].cost
+    expected = 80 * decision.statements[0].cost / (decision.statements[0].cost + without)
+    assert decision.performance_delta == pytest.approx(expected, abs=1)
+    assert decision.interval[1] - decision.interval[0] < 3
+
+
+def test_shares_of_the_explanation_are_the_weights_of_the_total() -> None:
+    """Of the captured time it is a fifth, of what was measured nine tenths: its calls took less under that load."""
+    heavy, light = samples(random.Random(1), 1, ratio=0.1, calls=900), samples(random.Random(2), 2, calls=100)
+    heavy = replace(heavy, statement=replace(heavy.statement, mean_ms=2.5))
+    light = replace(light, statement=replace(light.statement, mean_ms=90.0))
+    decision = decide(heavy, light)
+    assert "Statement 1 (90 % of that cost)" in decision.explanation
+
+
+@pytest.mark.parametrize(
+    ("log", "error", "told"),
+    [
+        (-0.5, 0.01, "-39.3 % (95 % interval -40.7 % to -38.0 %)"),
+        (-0.5, 1.6, "0.607 times (95 % interval 0.0163 to 22.6 times)"),
+        (3.0, 0.1, "20.1 times (95 % interval 16 to 25.2 times)"),
+    ],
+)
+def test_figures_that_stand_together_have_one_unit(log: float, error: float, told: str) -> None:
+    assert explain.ratio(statistics.Ratio(log, error, 9, 10)) == told
+
+
+def test_a_slow_statement_leaves_time_for_those_to_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+
+    def run(_self: object, statement: ReplayStatement, number: int, arm: str, block: int, position: int) -> Run:
+        clock[0] += statement.mean_ms / 1000
+        return Run(block, position, number, arm, 1, 1.0, 1.0, "", 1, 0)
+
+    monkeypatch.setattr(replay._Replay, "_run", run)
+    sets = tuple((str(n),) for n in range(20))
+    slow = ReplayStatement(1, "", ("integer",), sets, 79, 800.0)
+    quick = ReplayStatement(2, "", ("integer",), sets, 168, 100.0)
+    got = replay.replay(None, 0, [quick, slow], Budget(60, 10), clock=lambda: clock[0])  # type: ignore[arg-type]
+    assert [(one.statement.statement_id, one.reason) for one in got] == [(1, None), (2, None)]
+    assert clock[0] <= 60
+    alone = replay.replay(None, 0, [slow], Budget(60, 10), clock=lambda: clock[0])  # type: ignore[arg-type]
+    assert len(alone[0].runs) > len(got[0].runs) >= 40
 
 
 def test_few_calls_of_a_write_are_reported_as_not_observed() -> None:

@@ -115,8 +115,8 @@ def state_of_the_world(connection: Connection) -> dict[str, Any]:
     return found
 
 
-def refused(connection: Connection, statement: Any, sqlstate: str, words: str = "", *, hint: bool = True) -> str:
-    """Run a statement that must fail so; returns the message. The session must stay usable."""
+def refused(connection: Connection, statement: Any, sqlstate: str, words: str = "", *, hint: bool | str = True) -> str:
+    """Run a statement that must fail so, with a hint (these words); returns the message. The session stays usable."""
     with pytest.raises(psycopg.Error) as caught:
         connection.execute(statement)
     diag = caught.value.diag
@@ -124,6 +124,7 @@ def refused(connection: Connection, statement: Any, sqlstate: str, words: str = 
     assert diag.sqlstate == sqlstate, told
     assert words in (diag.message_primary or ""), told
     assert not hint or diag.message_hint, f"no hint: {told}"
+    assert not isinstance(hint, str) or hint in (diag.message_hint or ""), told
     if connection.autocommit:
         assert connection.execute("select 1").fetchone() == (1,)
     else:

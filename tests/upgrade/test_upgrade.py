@@ -38,6 +38,10 @@ VIEW = """
 create or replace view architect.synthetics with (security_invoker = true) as
 select id, architect.synthetic_answer() as answer from architect.synthetic;
 """
+NEW_FUNCTION = """
+create or replace function architect.synthetic_new() returns int language sql immutable parallel unsafe
+set search_path = pg_catalog, pg_temp return 1;
+"""
 VIEW_COMMENT = "comment on column architect.synthetics.answer is 'For tests.';"
 FIRST_MIGRATION = """
 create table architect.synthetic (id int generated always as identity primary key, gone int);
@@ -48,7 +52,9 @@ set search_path = pg_catalog, pg_temp return 1;
 """
 NEXT_MIGRATION = """
 alter table architect.synthetic add column added text not null default 'x' check (added <> ''), drop column gone;
-create table architect.synthetic_child (id int primary key references architect.synthetic);
+create table architect.synthetic_child (
+  id int primary key references architect.synthetic, number int generated always as identity
+);
 comment on table architect.synthetic_child is 'For tests.';
 drop function architect.synthetic_gone();
 comment on column architect.synthetic.id is 'After.';
@@ -67,7 +73,7 @@ def two_versions() -> Iterator[Cluster]:
         write(tree / "sql/core/synthetic.sql", ANSWER + VIEW + VIEW_COMMENT)
         install(tree, pg_config, answer=1)
         write(tree / f"migrations/{NEXT}/010_core_synthetic.sql", NEXT_MIGRATION)
-        write(tree / "sql/core/synthetic.sql", ANSWER + VIEW)
+        write(tree / "sql/core/synthetic.sql", ANSWER + VIEW + NEW_FUNCTION)
         control = tree / "pg_architect.control"
         control.write_text(control.read_text().replace(f"'{CURRENT}'", f"'{NEXT}'"))
         install(tree, pg_config, answer=2)
@@ -133,6 +139,50 @@ def test_upgrade_ends_like_a_fresh_installation(two_versions: Cluster) -> None:
         assert any("synthetic_child" in line for line in after)
         assert after != before
         assert after == everything(two_versions, fresh)
+
+
+NEW = ("synthetic_child", "synthetic_new")  # what the next version creates; the child's sequence has its name
+DEFAULT_PRIVILEGES = """
+create extension pg_stat_statements;
+alter default privileges grant all on tables to t_reader;
+alter default privileges in schema architect grant all on sequences to t_reader, public;
+alter default privileges in schema architect grant execute on routines to t_reader with grant option;
+alter default privileges revoke execute on functions from public;
+alter default privileges grant all on schemas to t_reader;
+"""
+DBA = """
+grant usage on schema architect to t_reader;
+grant select on architect.synthetic, architect.synthetics, architect.proposal to t_reader;
+grant usage on sequence architect.synthetic_id_seq to t_reader;
+grant execute on function architect.synthetic_answer(), architect.check_health() to t_reader, public;
+grant select (happened_at) on architect.proposal_event to t_reader;
+revoke select on architect.proposal from architect_viewer;
+revoke execute on function architect.approve from architect_approver;
+revoke usage on schema architect from architect_viewer;
+"""
+
+
+def test_an_upgrade_keeps_what_a_dba_granted(two_versions: Cluster) -> None:
+    """New objects get our privileges whatever the default ones are; others keep theirs, also in a dump."""
+    with two_versions.connect() as connection:
+        connection.execute("create role t_reader")
+    with two_versions.database("template1") as fresh, two_versions.connect(fresh) as connection:
+        connection.execute("create extension pg_architect cascade")
+        wanted = {line for line in catalogue.lines(connection, catalogue.PRIVILEGES) if any(n in line for n in NEW)}
+    with two_versions.database("template1") as name, two_versions.database("template1") as restored:
+        with two_versions.connect(name) as connection:
+            connection.execute(f"create extension pg_architect version '{CURRENT}' cascade")
+            connection.execute(DEFAULT_PRIVILEGES)
+            connection.execute(DBA)
+            before = set(catalogue.lines(connection, catalogue.PRIVILEGES))
+            connection.execute("alter extension pg_architect update")
+            after = set(catalogue.lines(connection, catalogue.PRIVILEGES))
+        assert len(wanted) == 3
+        assert after - before == wanted
+        assert all("synthetic_gone" in line for line in before - after)
+        assert two_versions.psql(restored, two_versions.run("pg_dump", name)).rc == 0
+        with two_versions.connect(restored) as connection:
+            assert set(catalogue.lines(connection, catalogue.PRIVILEGES)) == after
 
 
 def test_a_session_gets_the_new_code(two_versions: Cluster) -> None:

@@ -19,9 +19,9 @@ from pg_architect.findings.finding import percent
 from pg_architect.safety import parse
 from pg_architect.safety.index_statement import CreateIndex, definition, read_statement
 from pg_architect.safety.sandbox import Author
-from pg_architect.telemetry import plans
+from pg_architect.telemetry import parameters, plans
 from pg_architect.telemetry.classify import Prover
-from pg_architect.telemetry.examination import Examination
+from pg_architect.telemetry.examination import Examination, asking
 from pg_architect.telemetry.tables import Table, load_tables
 
 
@@ -51,16 +51,21 @@ def estimate(
     if seen is not None:
         seen = replace(seen, tables={**seen.tables, table.oid: table})
     keys = tuple(Key(k.column, k.descending, k.nulls_first) for k in wanted.keys)
-    candidate = Candidate(table.oid, keys)
+    candidate, fraction = Candidate(table.oid, keys), None
     try:
         fraction = _fraction(db, request, wanted, table)
-        sized = _size(replace(candidate, keys=(*keys, *map(Key, wanted.included))), wanted, table, fraction)
+        stored = replace(candidate, keys=(*keys, *map(Key, wanted.included)))
+        sized = _size(stored, wanted, table, fraction, _may_read(db, request, stored))
         built = _build(seen, table, fraction, settings)
         candidate = replace(candidate, predicate=_one_value(wanted, fraction))
-        not_estimated = ""
+        unknown = ""
     except _NotEstimated as exc:
-        sized, built, not_estimated = None, None, f"size and build time are not estimated: {exc}"
+        sized, built, unknown = None, None, str(exc)
+    not_estimated = f"size and build time are not estimated: {unknown}"
     try:
+        if wanted.predicate and fraction is None:
+            # Whether the planner would use the index tells as much of what is in the table as its size.
+            raise _NotEstimated(unknown)
         found, basis = _effect(db, request, candidate, table, seen, lack, settings)
     except _NotEstimated as exc:
         found, basis = None, f"{exc}, so nothing is predicted"
@@ -124,7 +129,14 @@ def _fraction(db: Database, request: Request, wanted: CreateIndex, table: Table)
     return min(planned.plans[0].rows / table.rows, 1.0)
 
 
-def _size(stored: Candidate, wanted: CreateIndex, table: Table, fraction: float) -> SizeEstimate:
+def _may_read(db: Database, request: Request, stored: Candidate) -> bool:
+    """Whether who asks may read all these columns."""
+    query = """select pg_catalog.bool_and(pg_catalog.has_column_privilege($1::oid, $2::oid, name, 'select')) as may
+                 from pg_catalog.unnest($3::text[]) as name"""
+    return bool(db.query(query, request.role_oid, request.relation_oid, list(stored.columns))[0]["may"])
+
+
+def _size(stored: Candidate, wanted: CreateIndex, table: Table, fraction: float, may_read: bool) -> SizeEstimate:
     """``stored``: all columns that are kept in the index. As of an index on a table of just these rows."""
     unknown = [name for name in stored.columns if not table.columns[name].has_statistics]
     if unknown:
@@ -132,7 +144,7 @@ def _size(stored: Candidate, wanted: CreateIndex, table: Table, fraction: float)
         raise _NotEstimated(f"there are no statistics of {columns}, run ANALYZE")
     kept = replace(table, rows=(table.rows or 0.0) * fraction)
     # Included columns forbid it (_bt_allequalimage of nbtutils.c).
-    return size.estimate_size(stored, kept, deduplicates=not wanted.included)
+    return size.estimate_size(stored, kept, deduplicates=not wanted.included, tells_keys=may_read)
 
 
 def _build(seen: Examination | None, table: Table, fraction: float, settings: Mapping[str, float]) -> BuildEstimate:
@@ -160,6 +172,10 @@ def _effect(
     """What the planner says, and what that rests on."""
     if seen is None or (lack := what_if.missing(db)):
         raise _NotEstimated(lack)
+    # Who asks for an index on one value knows that it is asked for.
+    predicate = _predicate(request.statement)
+    asked = parameters.asked_in(predicate, table) if predicate else {}
+    seen = replace(seen, examined=tuple(asking(item, asked) for item in seen.examined))
     touching = [item for item in seen.examined if table.oid in item.relation_oids]
     planned = [item for item in touching if item.plans and item.text]
     if not touching:

@@ -36,8 +36,13 @@ class BuildEstimate:
     basis: str
 
 
-def estimate_size(candidate: Candidate, table: Table, *, deduplicates: bool = True) -> SizeEstimate:
-    """Size of the index; an assumption is that the columns of a key are independent."""
+def estimate_size(
+    candidate: Candidate, table: Table, *, deduplicates: bool = True, tells_keys: bool = True
+) -> SizeEstimate:
+    """Size of the index; an assumption is that the columns of a key are independent.
+
+    ``tells_keys``: whether the basis may say how many rows share a key, a fact of the columns.
+    """
     columns = [table.columns[name] for name in candidate.columns]
     rows = (table.rows or 0.0) * (candidate.predicate.fraction if candidate.predicate else 1.0)
     entry = _aligned(TUPLE_HEADER + _key_bytes(columns), 8)
@@ -55,7 +60,8 @@ def estimate_size(candidate: Candidate, table: Table, *, deduplicates: bool = Tr
         how = f"deduplicated, about {group:,.0f} rows per key"
     leaves = max(math.ceil(total / LEAF_BYTES), 1)
     inner = math.ceil(leaves * (entry + LINE_POINTER) / LEAF_BYTES) if leaves > 1 else 0
-    return SizeEstimate((1 + leaves + inner) * BLOCK, f"pg_stats widths and distinct values, {rows:,.0f} rows, {how}")
+    basis = f"pg_stats widths and distinct values, {rows:,.0f} rows"
+    return SizeEstimate((1 + leaves + inner) * BLOCK, f"{basis}, {how}" if tells_keys else basis)
 
 
 def _key_bytes(columns: Sequence[Column]) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from statistics import fmean
 
 from pg_architect.experiment import statistics
@@ -13,8 +14,12 @@ from pg_architect.experiment.statistics import Ratio
 from pg_architect.experiment.writes import Window, WriteChange, compare
 
 # With fewer clusters than this no interval over parameter sets is of any use (a 95 % limit is then 2.8 standard errors
-# and more away); the blocks become the units, and the result speaks for these sets alone.
+# and more away); the blocks of each set become the units, and the result speaks for these sets alone.
 MINIMUM_SETS = 6
+# Load and cold caches make captured calls take longer than the CPU of replayed ones, never less. A captured mean below
+# this part of it is of other values: half, since tables grow and a replay counts blocks and rows. Below the
+# milliseconds that counting is too much of it.
+RESEMBLANCE, COUNTING_MS = 0.5, 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +45,7 @@ class StatementEffect:
     draws: tuple[float, ...] = ()
     note: str | None = None
     reason: str | None = None
+    unlike: str | None = None  # why the captured calls are not those that were replayed
 
     @property
     def cost(self) -> float:
@@ -70,11 +76,21 @@ def read_effect(samples: StatementSamples, resamples: int, generator: random.Ran
         return StatementEffect(statement.statement_id, statement.calls, rate, statement.load, reason=samples.reason)
     sets = len(set(statement.parameter_sets))
     by_set = sets >= MINIMUM_SETS
-    costs = {metric: _units(runs, metric, by_set) for metric in ("cpu_ms", "buffers", "elapsed_ms")}
-    ratios = {metric: statistics.paired_ratio(*sides) for metric, sides in costs.items()}
+    strata = {metric: _strata(runs, metric) for metric in ("cpu_ms", "buffers", "elapsed_ms")}
+    costs = {metric: _set_means(one) for metric, one in strata.items()}
+    ratios = {
+        metric: statistics.paired_ratio(*costs[metric]) if by_set else statistics.stratified_ratio(one)
+        for metric, one in strata.items()
+    }
     ratio = ratios["cpu_ms"]
     one_set = "one parameter set has nearly all of the cost, so that there is no interval over sets"
-    draws = statistics.bootstrap(*costs["cpu_ms"], ratio, resamples, generator) if ratio else []
+    if samples.plan_changed:
+        units = costs["cpu_ms"] if by_set else _all_blocks(strata["cpu_ms"])
+        draws = statistics.bootstrap(*units, ratio, resamples, generator) if ratio else []
+    else:
+        ratio, draws = ratio or statistics.UNCHANGED, [0.0] * resamples
+    cpu = _means(costs["cpu_ms"])
+    unlike = _unlike(statement.mean_ms, cpu[0])
     return StatementEffect(
         statement.statement_id,
         statement.calls,
@@ -83,14 +99,15 @@ def read_effect(samples: StatementSamples, resamples: int, generator: random.Ran
         len({run.block for run in runs}),
         samples.plan_changed,
         _means(costs["buffers"]),
-        _means(costs["cpu_ms"]),
+        cpu,
         _means(costs["elapsed_ms"]),
         ratio,
         ratios["buffers"],
         ratios["elapsed_ms"],
         tuple(draws),
-        _note(runs, sets, by_set),
+        "; ".join(filter(None, (unlike, _note(runs, sets, by_set)))) or None,
         None if ratio else one_set,
+        unlike,
     )
 
 
@@ -124,17 +141,36 @@ def _write_draws(
     return tuple(statistics.bootstrap_rates(first, second, change.time, resamples, generator))
 
 
-def _units(runs: Sequence[Run], metric: str, by_set: bool) -> tuple[list[float], list[float]]:
-    """Mean cost of each unit (parameter set or block) without and with the change."""
-    units: dict[int, dict[str, list[float]]] = {}
+def _strata(runs: Sequence[Run], metric: str) -> list[tuple[list[float], list[float]]]:
+    """For each parameter set the mean cost of each of its blocks without and with the change."""
+    sets: dict[int, dict[int, dict[str, list[float]]]] = {}
     for run in runs:
-        unit = units.setdefault(run.parameter_set if by_set else run.block, {WITHOUT: [], WITH: []})
-        unit[run.arm].append(float(getattr(run, metric)))
-    return [fmean(unit[WITHOUT]) for unit in units.values()], [fmean(unit[WITH]) for unit in units.values()]
+        block = sets.setdefault(run.parameter_set, {}).setdefault(run.block, {WITHOUT: [], WITH: []})
+        block[run.arm].append(float(getattr(run, metric)))
+    return [
+        ([fmean(b[WITHOUT]) for b in one.values()], [fmean(b[WITH]) for b in one.values()]) for one in sets.values()
+    ]
+
+
+def _set_means(strata: Sequence[tuple[list[float], list[float]]]) -> tuple[list[float], list[float]]:
+    return [fmean(without) for without, _ in strata], [fmean(with_change) for _, with_change in strata]
+
+
+def _all_blocks(strata: Sequence[tuple[list[float], list[float]]]) -> tuple[list[float], list[float]]:
+    return list(chain(*(without for without, _ in strata))), list(chain(*(with_change for _, with_change in strata)))
 
 
 def _means(sides: tuple[list[float], list[float]]) -> tuple[float, float]:
     return fmean(sides[0]), fmean(sides[1])
+
+
+def _unlike(captured: float, replayed: float) -> str | None:
+    if captured <= 0 or replayed <= COUNTING_MS or captured >= RESEMBLANCE * replayed:
+        return None
+    return (
+        f"captured calls took {captured:.3g} ms, replayed ones {replayed:.3g} ms of CPU without the index: the "
+        "application asks for other values than are typical of the columns"
+    )
 
 
 def _note(runs: Sequence[Run], sets: int, by_set: bool) -> str | None:

@@ -10,6 +10,8 @@ from pg_architect.experiment.effects import StatementEffect, WriteEffect, shares
 from pg_architect.experiment.statistics import Ratio
 
 UNTOUCHED = "buffers and WAL per call did not change measurably: a difference in time is not the index's doing"
+UNUSED = "the index was not used: no plan of any replayed statement changed in any parameter set"
+TIMES = 10  # a change as large as this is told in times
 NAMED = 3  # statements described one by one; the table has them all
 
 
@@ -25,14 +27,16 @@ def decision(
     """The whole explanation: what decided, the figures, the statements, and what was not measured."""
     sentences = [because, *_not_measured(statements, writes)]
     if total:
-        sentences.append(f"workload-weighted cost of the touched statements: {ratio(total)}")
+        changed = "no change" if total.value == 1 else ratio(total)
+        sentences.append(f"workload-weighted cost of the touched statements (calls x CPU of the replay): {changed}")
+    if total and total.standard_error:
         sentences.append(
             f"a reduction of {100 * (1 - total.minimum_detectable()):.2g} % would have been found with 80 % power"
         )
-    sentences += _reads(statements, worse)
-    for one in writes:
-        if one.change.query_id in touched_writes:
-            sentences.append(_write(one, one.change.query_id in worse_writes))
+    touched = [one for one in writes if one.change.query_id in touched_writes]
+    counted_cost = sum(one.cost for one in statements) + sum(one.cost for one in touched)
+    sentences += _reads(statements, worse, counted_cost)
+    sentences += [_write(one, one.change.query_id in worse_writes) for one in touched]
     untouched = [one for one in writes if one.change.time and one.change.query_id not in touched_writes]
     if untouched:
         sentences.append(f"{counted(len(untouched), 'write statement')}: {UNTOUCHED}")
@@ -42,7 +46,9 @@ def decision(
 def ratio(value: Ratio) -> str:
     """For example "-38.1 % (95 % interval -41.0 to -35.0 %)"."""
     low, high = value.interval()
-    return f"{_change(value.value)} (95 % interval {_change(low)} to {_change(high)})"
+    most = max(value.value, high)
+    from_low = _change(low, most).removesuffix(" times")
+    return f"{_change(value.value, most)} (95 % interval {from_low} to {_change(high, most)})"
 
 
 def regressed(statement_ids: Sequence[int], bound: float) -> str:
@@ -52,11 +58,16 @@ def regressed(statement_ids: Sequence[int], bound: float) -> str:
     return f"statement{plural} {names} got worse, by significantly more than {100 * (bound - 1):g} %"
 
 
-def _reads(statements: Sequence[StatementEffect], worse: Sequence[int]) -> list[str]:
-    share = shares(statements)
+def unmeasured(one: StatementEffect, share: float) -> str:
+    """Names a statement that should have been measured."""
+    return f"statement {one.statement_id} with {100 * share:.0f} % of the touched time was not measured"
+
+
+def _reads(statements: Sequence[StatementEffect], worse: Sequence[int], total: float) -> list[str]:
+    """``total``: the cost that the total counts; the captured time may be shared out otherwise."""
     changed = [one for one in statements if one.cpu_ratio and one.plan_changed]
     changed.sort(key=lambda one: (one.statement_id not in worse, -one.load))
-    told = [_read(one, share[one.statement_id]) for one in changed[: max(NAMED, len(worse))]]
+    told = [_read(one, one.cost / total if total else 0.0) for one in changed[: max(NAMED, len(worse))]]
     same = sum(1 for one in statements if one.cpu_ratio and not one.plan_changed)
     if same and changed:
         told.append(f"{counted(same, 'other replayed statement')} kept the same plan")
@@ -66,7 +77,7 @@ def _reads(statements: Sequence[StatementEffect], worse: Sequence[int]) -> list[
 def _read(one: StatementEffect, share: float) -> str:
     cpu, buffers, elapsed = one.cpu_ms or (0, 0), one.buffers or (0, 0), one.elapsed_ms or (0, 0)
     told = (
-        f"statement {one.statement_id} ({100 * share:.0f} % of the touched time): CPU {cpu[0]:.3g} to {cpu[1]:.3g} ms, "
+        f"statement {one.statement_id} ({100 * share:.0f} % of that cost): CPU {cpu[0]:.3g} to {cpu[1]:.3g} ms, "
         f"{buffers[0]:.0f} to {buffers[1]:.0f} buffers, elapsed {elapsed[0]:.3g} to {elapsed[1]:.3g} ms per call"
     )
     return f"{told} [{one.note}]" if one.note else told
@@ -103,5 +114,6 @@ def _not_measured(statements: Sequence[StatementEffect], writes: Sequence[WriteE
     return told
 
 
-def _change(value: float) -> str:
-    return f"{100 * (value - 1):+.1f} %" if value < 10 else f"{value:.3g} times"
+def _change(value: float, most: float | None = None) -> str:
+    """``most``: the largest of the figures that stand together, which are in one unit."""
+    return f"{100 * (value - 1):+.1f} %" if (most or value) < TIMES else f"{value:.3g} times"

@@ -35,8 +35,8 @@ def measure(
     started = db.query("select clock_timestamp()::text as at")[0]["at"]
     db.rollback()
     budget = replay.Budget(float(settings["replay_time_limit"]), int(settings["replay_blocks"]))
-    with watched(db, proposal_id, budget.seconds, required=is_watched) as interruption:
-        samples = replay.replay(db, index_oid, statements, budget, interruption)
+    with watched(db, proposal_id, budget.seconds, required=is_watched) as watch:
+        samples = replay.replay(db, index_oid, statements, budget, watch.interruption, obstacle=watch.obstacle)
     resamples, seed = int(settings["bootstrap_resamples"]), f"{proposal_id}:{index_oid}"
     generator = random.Random(seed)
     reads = []

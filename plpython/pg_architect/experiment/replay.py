@@ -53,7 +53,10 @@ class ReplayStatement:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """``seconds`` for all statements together; at least ``blocks`` for each, up to twice as many with as many sets."""
+    """``seconds`` for all statements together, shared by load; at least ``blocks`` for each, wherever they fit.
+
+    Up to twice as many blocks with as many sets.
+    """
 
     seconds: float
     blocks: int = 10
@@ -99,15 +102,19 @@ def replay(
     budget: Budget,
     interruption: Callable[[], str | None] = lambda: None,
     clock: Callable[[], float] = time.monotonic,
+    obstacle: Callable[[int], str | None] = lambda _statement_id: None,
 ) -> list[StatementSamples]:
     """Measure each statement without and with the index; those that take the most time first.
 
     ``db`` is in a procedure that may roll back, as architect_executor, with nothing uncommitted: every run ends in
     a rollback. A statement that fails or does not fit into the budget is returned with the reason. A cancel ends all,
     unless ``interruption()`` tells why a watching session sent it: then only the statement is begun again or given up.
+    ``obstacle(statement_id)`` is told what follows, and says why it must not.
     """
-    task = _Replay(db, index_oid, budget, clock() + budget.seconds, interruption, clock)
-    return [task.measure(one) for one in sorted(statements, key=lambda one: -one.load)]
+    task = _Replay(db, index_oid, budget, clock() + budget.seconds, interruption, clock, obstacle)
+    ordered = sorted(statements, key=lambda one: -one.load)
+    loads = [0.0 if one.reason else one.load for one in ordered]
+    return [task.measure(one, sum(loads[i + 1 :])) for i, one in enumerate(ordered)]
 
 
 def block_count(statement: ReplayStatement, budget: Budget) -> int:
@@ -134,18 +141,21 @@ class _Replay:
     deadline: float
     interruption: Callable[[], str | None]
     clock: Callable[[], float]
+    obstacle: Callable[[int], str | None]
 
-    def measure(self, statement: ReplayStatement) -> StatementSamples:
+    def measure(self, statement: ReplayStatement, later: float) -> StatementSamples:
+        """``later``: the load of the statements still to come, which a part of the time is left for."""
         ended = None
         for attempt in range(ATTEMPTS):
-            reason = statement.reason or _obstacle(statement, self.budget, self.deadline - self.clock())
+            reason = statement.reason or self.obstacle(statement.statement_id)
+            reason = reason or _obstacle(statement, self.budget, self.deadline - self.clock())
             if reason:
                 return StatementSamples(statement, (), ended or reason)
             if attempt > 0:
                 self.db.query("select pg_sleep($1::float8)", PAUSE_SECONDS)
                 self.db.rollback()
             try:
-                return self._blocks(statement)
+                return self._blocks(statement, later)
             except ArchitectError as exc:
                 self.db.rollback()
                 if handled(exc):
@@ -156,10 +166,12 @@ class _Replay:
                 ended = f"a run of it was ended, because {why}"
         return StatementSamples(statement, (), ended)
 
-    def _blocks(self, statement: ReplayStatement) -> StatementSamples:
+    def _blocks(self, statement: ReplayStatement, later: float) -> StatementSamples:
         sets, least = statement.parameter_sets, self.budget.blocks
         runs: list[Run] = []
         begun = self.clock()
+        part = statement.load / (statement.load + later) if later else 1.0
+        fair = begun + part * (self.deadline - begun)
         for block in range(block_count(statement, self.budget)):
             number = block % len(sets)
             if block < len(sets):
@@ -173,7 +185,7 @@ class _Replay:
             missing = least - block - 1
             if missing > 0 and self.clock() + each * missing > self.deadline:
                 return self._given_up(statement, each * least, begun)
-            if missing <= 0 and self.clock() + each > self.deadline:
+            if missing <= 0 and self.clock() + each > fair:
                 break
         return StatementSamples(statement, tuple(runs))
 

@@ -16,6 +16,7 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,10 @@ class Ratio:
         return 0.0 if abs(distance) < 1e-12 else math.copysign(math.inf, distance)
 
 
+# Of what cannot have changed.
+UNCHANGED = Ratio(0.0, 0.0, 1.0, 0)
+
+
 def paired_ratio(without: Sequence[float], with_change: Sequence[float]) -> Ratio | None:
     """Log of the ratio of mean costs over paired units (clusters); None below two units or without any cost.
 
@@ -86,6 +91,37 @@ def paired_ratio(without: Sequence[float], with_change: Sequence[float]) -> Rati
         math.sqrt((units - 1) / units * square),
         min(_effective(without, total_without), _effective(with_change, total_with)),
         units,
+    )
+
+
+def stratified_ratio(strata: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Ratio | None:
+    """Log of the ratio of mean costs over fixed strata (parameter sets), each with its paired units (blocks).
+
+    Delete-one jackknife within each stratum (Wolter 2007, section 4.5): how much the strata differ is no uncertainty
+    where they are all there is. Degrees of freedom by Satterthwaite. None with a single unit or without any cost.
+    """
+    total_without, total_with = (math.fsum(fmean(stratum[side]) for stratum in strata) for side in (0, 1))
+    if total_without <= 0 or total_with <= 0 or min(len(stratum[0]) for stratum in strata) < 2:
+        return None
+    variances = []
+    for sides in strata:
+        units = len(sides[0])
+        (mean_a, mean_b), logs = map(fmean, sides), []
+        for a, b in zip(*sides, strict=True):
+            rest_without, rest_with = (
+                total + (mean - one) / (units - 1)
+                for total, mean, one in ((total_without, mean_a, a), (total_with, mean_b, b))
+            )
+            if rest_without <= 1e-12 * total_without or rest_with <= 1e-12 * total_with:
+                return None
+            logs.append(math.log(rest_with / rest_without))
+        middle = fmean(logs)
+        variances.append((units - 1) / units * math.fsum((log - middle) ** 2 for log in logs))
+    return Ratio(
+        math.log(total_with / total_without),
+        math.sqrt(math.fsum(variances)),
+        _satterthwaite(variances, [len(sides[0]) - 1.0 for sides in strata]),
+        sum(len(sides[0]) for sides in strata),
     )
 
 

@@ -13,8 +13,10 @@ from pg_architect.experiment.statistics import Ratio
 # One-sided, so that a guard raises a false alarm as often as one side of the primary test at 5 % two-sided.
 GUARD_ALPHA = 0.025
 ALPHA = 0.05
-# A majority of the touched time must have been seen before a change is called good or indifferent.
+# A majority of the touched time must have been seen before the total is judged at all.
 MINIMUM_MEASURED_SHARE = 0.5
+# A gain must hold for nearly all of it: a fifth that got a quarter slower would eat up 5 % of the whole.
+MINIMUM_SHARE_OF_GAIN = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,8 @@ def decide(statements: Sequence[StatementEffect], writes: Sequence[WriteEffect],
 
     harmful: a guarded statement, the total or the elapsed time is significantly worse than ``equivalence`` allows, or
     writes cost more for an index that nothing used. equivalent: the interval of the total lies within the bounds, or no
-    plan changed. improved: the total is significantly below 1 and buffers do not contradict. Else inconclusive.
+    plan changed, and every statement of weight was measured as it is called. improved: the total is significantly below
+    1, buffers do not contradict, and nearly all was measured. Else inconclusive.
     """
     touched = [one for one in writes if one.change.time and one.change.is_touched(bounds.equivalence, ALPHA / 2)]
     totals = _totals(statements, touched)
@@ -81,7 +84,7 @@ def decide(statements: Sequence[StatementEffect], writes: Sequence[WriteEffect],
         _percent(total.value) if total else None,
         interval,
         _success(statements, touched, bounds),
-        _percent(total.minimum_detectable()) if total else None,
+        _percent(total.minimum_detectable()) if total and total.standard_error else None,
         explain.decision(because, total, statements, writes, worse, touched_ids, worse_writes),
         tuple(statements),
         tuple(writes),
@@ -114,8 +117,25 @@ def _verdict(
     if _measured_share(statements) < MINIMUM_MEASURED_SHARE:
         return "inconclusive", "most of the touched time could not be measured"
     if unused and measured:
-        return "equivalent", "the index was not used: no plan of any replayed statement changed in any parameter set"
-    return _primary(total, totals.buffers, bounds)
+        verdict, because = "equivalent", explain.UNUSED
+    else:
+        verdict, because = _primary(total, totals.buffers, bounds)
+    if verdict == "equivalent" and (doubt := _doubt(statements, bounds)):
+        return "inconclusive", f"{because}, but {doubt}"
+    if verdict == "improved" and (seen := _measured_share(statements)) < MINIMUM_SHARE_OF_GAIN:
+        because += f", but only {100 * seen:.0f} % of the touched time could be measured"
+        return "inconclusive", f"{because}; a gain needs {100 * MINIMUM_SHARE_OF_GAIN:.0f} %"
+    return verdict, because
+
+
+def _doubt(statements: Sequence[StatementEffect], bounds: Bounds) -> str | None:
+    """Why the replay does not speak for each statement of weight."""
+    share = shares(statements)
+    of_weight = [one for one in statements if share[one.statement_id] >= bounds.guard_share]
+    for one in of_weight:
+        if not one.cpu_ratio:
+            return explain.unmeasured(one, share[one.statement_id])
+    return next((f"statement {one.statement_id}: {one.unlike}" for one in of_weight if one.unlike), None)
 
 
 def _primary(total: Ratio, buffers: Ratio | None, bounds: Bounds) -> tuple[str, str]:
@@ -135,14 +155,14 @@ def _primary(total: Ratio, buffers: Ratio | None, bounds: Bounds) -> tuple[str, 
 
 def _totals(statements: Sequence[StatementEffect], writes: Sequence[WriteEffect]) -> _Totals:
     write_parts = [(one.cost, one.change.time) for one in writes if one.change.time]
-    cpu = [(one.cost, one.cpu_ratio) for one in statements if one.cpu_ratio]
+    cpu = [(one.cost, _effective(one, one.cpu_ratio)) for one in statements if one.cpu_ratio]
     elapsed = [
-        (one.calls_per_second * one.elapsed_ms[0], one.elapsed_ratio)
+        (one.calls_per_second * one.elapsed_ms[0], _effective(one, one.elapsed_ratio))
         for one in statements
         if one.elapsed_ratio and one.elapsed_ms
     ]
     buffers = [
-        (one.calls_per_second * one.buffers[0], one.buffers_ratio)
+        (one.calls_per_second * one.buffers[0], _effective(one, one.buffers_ratio))
         for one in statements
         if one.buffers_ratio and one.buffers
     ]
@@ -151,6 +171,11 @@ def _totals(statements: Sequence[StatementEffect], writes: Sequence[WriteEffect]
         statistics.weighted_total(elapsed + write_parts),
         statistics.weighted_total(buffers),
     )
+
+
+def _effective(one: StatementEffect, measured: Ratio) -> Ratio:
+    """What differs between two runs of the same plan is noise."""
+    return measured if one.plan_changed else statistics.UNCHANGED
 
 
 def _guarded(statements: Sequence[StatementEffect], bounds: Bounds) -> list[tuple[StatementEffect, Ratio]]:

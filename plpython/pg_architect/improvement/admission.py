@@ -65,10 +65,10 @@ def obstacle(db: Database, proposal: Row) -> Action | None:
         )
     if lack := statements.missing(db):
         return stop(f"nothing could be measured: {lack}", "architect.check_health() says what to do first.")
-    if not db.query("select architect._may_create_beside($1::oid) as may", proposal["relation_oid"])[0]["may"]:
+    if grant := db.query("select architect._missing_create($1::oid) as how", proposal["relation_oid"])[0]["how"]:
         return stop(
             f'"{owner}" may not create objects in the schema of {proposal["relation_name"]}',
-            f"Building an index needs that: grant create on its schema to the role {owner}.",
+            f"Building an index needs that; a DBA has to run: {grant}",
             INSUFFICIENT_PRIVILEGE,
         )
     busy = db.query(

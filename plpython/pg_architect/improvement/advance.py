@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from pg_architect.core.db import Database
+from pg_architect.core.db import Database, handled
+from pg_architect.core.errors import ArchitectError
 from pg_architect.core.settings import load
 from pg_architect.experiment import measure, writes
 from pg_architect.experiment.replay import ReplayStatement
@@ -66,11 +67,26 @@ def _go_on(db: Database, proposal_id: int, failure: str | None, *, is_watched: b
                 return action
             case "baseline":
                 _observe_baseline(db, proposal_id, action)
-            case "tag":
-                db.query(action["sql"])
+            case "rename":
+                failure = _rename(db, action)
             case "measure":
                 _measure(db, proposal_id, action, is_watched)
         db.commit()
+
+
+def _rename(db: Database, action: Action) -> str | None:
+    """Rename an index unless its name has become another's; returns what failed. The next step looks again."""
+    try:
+        for statement in action["statements"]:
+            db.query(statement)
+        if db.query("select to_regclass($1)::oid::bigint as oid", action["name"])[0]["oid"] != action["index_oid"]:
+            db.rollback()
+    except ArchitectError as exc:
+        if not handled(exc):
+            raise
+        db.rollback()
+        return f"{exc.message} ({exc.sqlstate})"
+    return None
 
 
 def _observe_writes(db: Database, action: Action, settings: Mapping[str, float]) -> writes.WriteSamples:

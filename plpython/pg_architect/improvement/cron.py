@@ -42,8 +42,7 @@ def watch(db: Database, proposal_id: int) -> None:
         if not at_work and (has_worked or time.monotonic() > begun + IDLE_SECONDS):
             return
         has_worked = at_work
-        # The order and the cancel in one transaction: the executor's session waits for it before it goes on.
-        db.query("select pg_cancel_backend(pid) from architect._interrupt_replay($1) as pid where pid > 0", proposal_id)
+        db.query("select architect._executor_interrupt($1)", proposal_id)
         db.commit()
         time.sleep(POLL_SECONDS)  # without a snapshot, which a concurrent build would wait for
 

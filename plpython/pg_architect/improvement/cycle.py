@@ -22,7 +22,7 @@ from pg_architect.improvement import journal
 from pg_architect.improvement.contract import GeneratedChange
 from pg_architect.improvement.diagnose import Cause, diagnose
 from pg_architect.improvement.generators import GENERATORS
-from pg_architect.improvement.proposals import insert_proposal, open_or_recent, since_kept
+from pg_architect.improvement.proposals import insert_proposal, open_or_recent, risk_of, since_kept
 from pg_architect.safety import gate
 from pg_architect.safety.index_statement import definition
 from pg_architect.telemetry import examination, statements
@@ -151,7 +151,10 @@ def judge(db: Database, run: journal.Run, changes: Sequence[GeneratedChange]) ->
     for change in changes:
         judgement = gate.judge(db, change.apply_sql)
         reasons = "; ".join(reason.detail for reason in judgement.reasons)
-        run.say(db, "gate", f"{change.title}: {judgement.verdict}, risk {judgement.risk} ({reasons})")
+        risk = risk_of(change, judgement)
+        if risk == change.risk_level and (why := change.prediction.get("risk_reason")):
+            risk = f"{risk}: {why}"
+        run.say(db, "gate", f"{change.title}: {judgement.verdict}, risk {risk} ({reasons})")
         judged.append(Judged(change, judgement))
     return judged
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from pg_architect.core.db import Database, Row, row_json
 from pg_architect.core.errors import (
+    DUPLICATE_TABLE,
     NO_DATA_FOUND,
     OBJECT_IN_USE,
     OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -22,14 +23,18 @@ from pg_architect.safety import gate
 from pg_architect.safety.index_statement import renamed
 
 INTERRUPTED = "the build was interrupted"
+NOT_NAMED = "the new index could not be named"
+OF_ANOTHER_TABLE = "what was built is not what was approved: the table changed meanwhile"
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """The index that a proposal is about, as the catalogue has it now."""
+    """The index that a proposal is about, as the catalogue has it now; ``display`` is its quoted, qualified name."""
 
     oid: int
     name: str
+    display: str
+    schema: str  # quoted
     is_valid: bool
     is_on_target: bool
 
@@ -38,8 +43,9 @@ def step(db: Database, proposal_id: int, failure: str | None) -> str:
     """Decide the next action for an approved proposal.
 
     ``failure`` is what the last statement that was handed out said when it failed. Returns JSON with ``action``:
-    ``baseline`` (observe writes), ``run`` (run ``sql`` outside a transaction block), ``tag`` (comment on the index),
-    ``measure``, ``again`` (ask again), or ``stop`` (with ``message`` and ``hint`` where it stops for a reason).
+    ``baseline`` (observe writes), ``run`` (run ``sql`` outside a transaction block), ``rename`` (the index, whose OID
+    is to be compared then), ``measure``, ``again`` (ask again), or ``stop`` (with ``message`` and ``hint`` where it
+    stops for a reason).
     """
     proposal = _claim(db, proposal_id)
     proposal["has_failed_before"] = proposal["error"] is not None
@@ -50,11 +56,30 @@ def step(db: Database, proposal_id: int, failure: str | None) -> str:
     return json.dumps(_STEPS.get(proposal["state"], _nothing_to_do)(db, proposal))
 
 
+def must_be_deployable(db: Database, proposal_id: int) -> None:
+    """Refuse early, before an executor is looked for, what the executor would refuse anyway."""
+    proposal = _free(db, proposal_id)
+    if proposal["state"] not in _STEPS and "message" in (action := _nothing_to_do(db, proposal)):
+        raise ArchitectError(action["sqlstate"], action["message"], hint=action["hint"])
+
+
 def _claim(db: Database, proposal_id: int) -> Row:
-    """Lock the proposal, and refuse while another live session works on it."""
+    """Lock the proposal for this session."""
+    row = _free(db, proposal_id, "for update")
+    db.query(
+        """update architect.proposal set executor_pid = pg_backend_pid(),
+             executor_started_at = (select backend_start from pg_stat_activity where pid = pg_backend_pid())
+            where proposal_id = $1""",
+        proposal_id,
+    )
+    return row
+
+
+def _free(db: Database, proposal_id: int, lock: str = "") -> Row:
+    """The proposal, if it is of this database and no other live session works on it."""
     rows = db.query(
-        """select p.*, p.gate_objects::text as objects, p.baseline is not null as has_baseline
-             from architect.proposal as p where proposal_id = $1 for update""",
+        f"""select p.*, p.gate_objects::text as objects, p.baseline is not null as has_baseline
+             from architect.proposal as p where proposal_id = $1 {lock}""",
         proposal_id,
     )
     if not rows:
@@ -74,13 +99,13 @@ def _claim(db: Database, proposal_id: int) -> Row:
             f"another session is working on proposal {proposal_id}",
             hint="Wait for it; architect.proposals shows how far it is.",
         )
-    db.query(
-        """update architect.proposal set executor_pid = pg_backend_pid(),
-             executor_started_at = (select backend_start from pg_stat_activity where pid = pg_backend_pid())
-            where proposal_id = $1""",
-        proposal_id,
-    )
     return row
+
+
+def _again(proposal: Row) -> str:
+    """How to get a fresh proposal."""
+    by_person = proposal["generator"] == "person"
+    return "Propose it again with architect.propose_change." if by_person else "Run the cycle again."
 
 
 def _begin(db: Database, proposal: Row) -> Action:
@@ -89,22 +114,30 @@ def _begin(db: Database, proposal: Row) -> Action:
     approval = admission.approval(db, proposal_id)
     if approval is None or approval["is_expired"]:
         db.query("select architect._transition($1, 'expired', 'the approval has expired')", proposal_id)
-        return stop(f"the approval of proposal {proposal_id} has expired", "Run the cycle again for a fresh proposal.")
+        return stop(f"the approval of proposal {proposal_id} has expired", _again(proposal))
     if change := admission.what_changed(db, proposal, approval):
         db.query("select architect._transition($1, 'refused', $2)", proposal_id, change)
-        return stop(f"proposal {proposal_id} is no longer what was approved: {change}", "Run the cycle again.")
+        return stop(f"proposal {proposal_id} is no longer what was approved: {change}", _again(proposal))
+    # Two that begin at once would not see each other.
+    db.query("select from architect.deployment where deployment_id = architect._this_deployment() for no key update")
     if obstacle := admission.obstacle(db, proposal):
         return obstacle
     if not proposal["has_baseline"]:
         return {"action": "baseline", **replay_plan.write_side(db, proposal["relation_oid"])}
     db.query("select architect._transition($1, 'deploying', null)", proposal_id)
-    return {"action": "run", "sql": proposal["apply_sql"], "purpose": "build"}
+    work_name = db.query(
+        """update architect.proposal
+              set work_name = coalesce(work_name, format('architect_%s_%s', $1, left(md5(gen_random_uuid()::text), 12)))
+            where proposal_id = $1::bigint returning work_name::text""",
+        proposal_id,
+    )[0]["work_name"]
+    return {"action": "run", "sql": renamed(proposal["apply_sql"], work_name), "purpose": "build"}
 
 
 def _deploying(db: Database, proposal: Row) -> Action:
     """A build was handed out: it is done, has failed, or was interrupted and left debris."""
     proposal_id = proposal["proposal_id"]
-    index = _index(db, proposal)
+    index = _built(db, proposal)
     if index is None:
         reason = proposal["error"] or INTERRUPTED
         db.query("select architect._transition($1, 'retry', $2)", proposal_id, reason)
@@ -115,26 +148,17 @@ def _deploying(db: Database, proposal: Row) -> Action:
             "Nothing is left of it. Try again with: "
             f"call architect.sp_deploy_approved({proposal_id}, wait => '10 minutes');",
         )
-    # A build that failed leaves an invalid index or none: a valid one is somebody else's.
-    if (
-        not index.is_on_target
-        or (index.is_valid and proposal["has_failed_now"])
-        or not _is_as_approved(db, proposal, index)
-    ):
-        reason = f"another relation has the name {proposal['index_name']} now"
-        db.query("select architect._transition($1, 'failed', $2)", proposal_id, reason)
-        return stop(reason, "Run the cycle again for a proposal with another name.")
-    if not index.is_valid:
-        # Ours: the gate saw that the name was free before this state was entered.
+    drop_sql = f"drop index concurrently {index.display}"
+    if not (index.is_valid and index.is_on_target and _is_as_approved(db, proposal, index)):
         if proposal["has_failed_now"] and proposal["has_failed_before"]:
             return stop(
-                f"the invalid index {proposal['index_name']} could not be removed: {proposal['error']}",
-                f"Call architect.sp_deploy_approved({proposal_id}, wait => '10 minutes') again, "
-                f"or run: {proposal['revert_sql']};",
+                f"the index {index.display} could not be removed: {proposal['error']}",
+                f"Call architect.sp_deploy_approved({proposal_id}, wait => '10 minutes') again, or run: {drop_sql};",
             )
         if proposal["error"] is None:
-            db.query("update architect.proposal set error = $2 where proposal_id = $1", proposal_id, INTERRUPTED)
-        return {"action": "run", "sql": proposal["revert_sql"], "purpose": "remove what an interrupted build left"}
+            reason = OF_ANOTHER_TABLE if index.is_valid else INTERRUPTED
+            db.query("update architect.proposal set error = $2 where proposal_id = $1", proposal_id, reason)
+        return {"action": "run", "sql": drop_sql, "purpose": "remove what is not wanted"}
     db.query("update architect.proposal set created_index_oid = $2::oid where proposal_id = $1", proposal_id, index.oid)
     db.query(
         """insert into architect.built_index (deployment_id, index_oid, relation_oid, index_name, proposal_id)
@@ -143,11 +167,20 @@ def _deploying(db: Database, proposal: Row) -> Action:
         proposal_id,
     )
     db.query("select architect._transition($1, 'deployed', null)", proposal_id)
-    return {"action": "tag", "sql": _comment(db, proposal)}
+    return _rename(db, index, proposal["index_name"], _tag(proposal))
 
 
 def _deployed(db: Database, proposal: Row) -> Action:
     index = _ours(db, proposal)
+    if index is not None and index.name == proposal["work_name"]:
+        if not proposal["has_failed_now"]:
+            return _rename(db, index, proposal["index_name"], _tag(proposal))
+        reason = f"{NOT_NAMED} {proposal['index_name']}: {proposal['error']}"
+        if f"({DUPLICATE_TABLE})" not in proposal["error"]:
+            call = f"call architect.sp_deploy_approved({proposal['proposal_id']}, wait => '10 minutes');"
+            return stop(reason, f"Go on with: {call}")
+        db.query("select architect._transition($1, 'reverting', $2)", proposal["proposal_id"], reason)
+        return {"action": "again"}
     if index is None or index.name != proposal["index_name"] or not index.is_valid:
         db.query(
             "select architect._transition($1, 'failed', 'the index was dropped by somebody else')",
@@ -203,17 +236,26 @@ def _reverting(db: Database, proposal: Row) -> Action:
             proposal_id,
         )
         db.query("select architect._transition($1, 'reverted', null)", proposal_id)
+        why = db.query(
+            """select detail from architect.proposal_event
+                where proposal_id = $1 and to_state = 'reverting' order by event_id desc limit 1""",
+            proposal_id,
+        )[0]["detail"]
+        if why is not None and why.startswith(NOT_NAMED):
+            return stop(why, "Run the cycle again for a proposal with another name.")
         return {"action": "stop"}
-    if index.name != proposal["index_name"]:
+    if index.name not in (proposal["index_name"], proposal["work_name"]):
         proposal["error"] = f"the index is named {index.name} now"
     if proposal["error"] is not None:
         db.query("select architect._transition($1, 'revert_failed', $2)", proposal_id, proposal["error"])
         return stop(
             f"proposal {proposal_id} could not be reverted: {proposal['error']}",
             f"Try again with: call architect.sp_rollback({proposal_id}, 'try again'); "
-            f"or run: {proposal['revert_sql']};",
+            f"or run: drop index concurrently {index.display};",
         )
-    return {"action": "run", "sql": proposal["revert_sql"], "purpose": "revert"}
+    if index.name != proposal["work_name"]:
+        return _rename(db, index, proposal["work_name"])
+    return {"action": "run", "sql": f"drop index concurrently {index.display}", "purpose": "revert"}
 
 
 def _revert_failed(db: Database, proposal: Row) -> Action:
@@ -233,7 +275,7 @@ def _nothing_to_do(db: Database, proposal: Row) -> Action:
         else "A dry run proposes only; call architect.sp_autonomous_improvement(dry_run => false).",
         "awaiting_approval": "A member of architect_approver has to run: "
         f"select architect.approve({proposal_id}, 'reason');",
-    }.get(state, "It came to its end; run the cycle again.")
+    }.get(state, f"It came to its end; {_again(proposal)[0].lower()}{_again(proposal)[1:]}")
     return stop(f"proposal {proposal_id} is {state.replace('_', ' ')}, it cannot be deployed", hint)
 
 
@@ -248,17 +290,21 @@ _STEPS = {
 }
 
 
-def _index(db: Database, proposal: Row) -> Index | None:
+_INDEX = """
+    select c.oid::bigint as oid, c.relname::text as name, format('%I.%I', n.nspname, c.relname) as display,
+           quote_ident(n.nspname) as schema, i.indisvalid and i.indisready as is_valid,
+           i.indrelid = $1::oid as is_on_target
+      from pg_index as i
+      join pg_class as c on c.oid = i.indexrelid
+      join pg_namespace as n on n.oid = c.relnamespace"""
+
+
+def _built(db: Database, proposal: Row) -> Index | None:
+    """What the statement that was handed out has built: nothing else has this name."""
     rows = db.query(
-        """select c.oid::bigint as oid, c.relname::text as name,
-                  coalesce(i.indisvalid and i.indisready, false) as is_valid,
-                  coalesce(i.indrelid = $1::oid and not i.indisunique, false) as is_on_target
-             from pg_class as t
-             join pg_class as c on c.relnamespace = t.relnamespace and c.relname = $2::name
-             left join pg_index as i on i.indexrelid = c.oid
-            where t.oid = $1::oid""",
+        f"{_INDEX} where c.relname = $2::name order by is_on_target desc, oid limit 1",
         proposal["relation_oid"],
-        proposal["index_name"],
+        proposal["work_name"],
     )
     return Index(**rows[0]) if rows else None
 
@@ -266,9 +312,7 @@ def _index(db: Database, proposal: Row) -> Index | None:
 def _ours(db: Database, proposal: Row) -> Index | None:
     """The index that was built; REINDEX CONCURRENTLY makes a new one of it, with the same name and comment."""
     rows = db.query(
-        """select c.oid::bigint as oid, c.relname::text as name, i.indisvalid and i.indisready as is_valid,
-                  true as is_on_target
-             from pg_index as i join pg_class as c on c.oid = i.indexrelid
+        f"""{_INDEX}
             where i.indrelid = $1::oid
               and (i.indexrelid = $2::oid or obj_description(i.indexrelid, 'pg_class') = $3)
             order by i.indexrelid = $2::oid desc limit 1""",
@@ -280,6 +324,9 @@ def _ours(db: Database, proposal: Row) -> Index | None:
         return None
     index = Index(**rows[0])
     if index.oid != int(proposal["created_index_oid"]):
+        # A comment can be copied.
+        if not _is_as_approved(db, proposal, index):
+            return None
         db.query(
             """with moved as (update architect.proposal set created_index_oid = $2::oid where proposal_id = $1)
                update architect.built_index set index_oid = $2::oid where proposal_id = $1 and dropped_at is null""",
@@ -299,12 +346,19 @@ def _tag(proposal: Row) -> str:
     return f"pg_architect proposal {proposal['proposal_id']}"
 
 
-def _comment(db: Database, proposal: Row) -> str:
-    sql: str = db.query(
-        """select format('comment on index %I.%I is %L', n.nspname, $2::name, $3::text) as sql
-             from pg_class as t join pg_namespace as n on n.oid = t.relnamespace where t.oid = $1::oid""",
-        proposal["relation_oid"],
-        proposal["index_name"],
-        _tag(proposal),
-    )[0]["sql"]
-    return sql
+def _rename(db: Database, index: Index, name: str, comment: str | None = None) -> Action:
+    """Give it another name. What the old name means is looked up again when the lock is there: so the OID is compared.
+
+    An index is dropped under a name that nobody else uses, because DROP INDEX CONCURRENTLY, too, looks the name up
+    again after it has waited, and by then a migration may have put an index of its own there.
+    """
+    new = db.query("select quote_ident($1) as name, quote_literal($2::text) as comment", name, comment)[0]
+    statements = [f"alter index {index.display} rename to {new['name']}"]
+    if comment is not None:
+        statements.append(f"comment on index {index.schema}.{new['name']} is {new['comment']}")
+    return {
+        "action": "rename",
+        "statements": statements,
+        "name": f"{index.schema}.{new['name']}",
+        "index_oid": index.oid,
+    }

@@ -50,14 +50,14 @@ class Loopback:
         self._commits = commits
 
     def run(
-        self, sql: str, deadline: float, *params: str | None, must_cancel: Callable[[], bool] = lambda: False
+        self, sql: str, deadline: float, *params: str | None, watch: Callable[[], str | None] = lambda: None
     ) -> list[Row]:
         """Run one statement, ``$1`` … being ``params`` as text; rows as dictionaries of text.
 
         While waiting, the holder runs a query so that a cancel reaches it, and commits so that a concurrent build does
         not wait for the holder's own snapshot. On a cancel, or past ``deadline`` (time.monotonic), the statement is
-        canceled. Raises StatementError, or ArchitectError 57014 past the deadline. Where ``must_cancel()`` the executor
-        is sent a cancel too, but waited for on: it is the one to say what becomes of it.
+        canceled. Raises StatementError, or ArchitectError 57014 past the deadline. ``watch()`` is called meanwhile; it
+        may cancel too, but then the executor says what becomes of it. If it had to end the session, it returns why.
         """
         import psycopg
 
@@ -65,7 +65,7 @@ class Loopback:
             # The extended protocol takes exactly one statement.
             self._pgconn.send_query_params(sql.encode(), [None if p is None else p.encode() for p in params])
             while self._pgconn.is_busy():
-                self._wait(deadline, must_cancel)
+                self._wait(deadline, watch)
                 self._pgconn.consume_input()
             return self._result()
         except psycopg.Error as exc:
@@ -81,15 +81,16 @@ class Loopback:
     def close(self) -> None:
         self._pgconn.finish()
 
-    def _wait(self, deadline: float, must_cancel: Callable[[], bool]) -> None:
+    def _wait(self, deadline: float, watch: Callable[[], str | None]) -> None:
         select.select([self._pgconn.socket], [], [], POLL_SECONDS)
         if time.monotonic() > deadline:
             raise ArchitectError(QUERY_CANCELED, "the time to wait is over", hint=WAIT_IS_OVER)
         self._holder.query("select 1")
-        if must_cancel():
-            self._cancel()  # before the commit, which lets the executor's session go on to something else
+        why = watch()
         if self._commits:
             self._holder.commit()
+        if why is not None:
+            raise self._ended(why)
 
     def _result(self) -> list[Row]:
         from psycopg import pq
@@ -189,7 +190,7 @@ def _failure(result: Any) -> StatementError:
 
     return StatementError(
         field(DiagnosticField.SQLSTATE) or EXTERNAL_ROUTINE_EXCEPTION,
-        (field(DiagnosticField.MESSAGE_PRIMARY) or "the executor's session ended").removeprefix(OURS),
+        (field(DiagnosticField.MESSAGE_PRIMARY) or "the connection was lost").removeprefix(OURS),
         detail=field(DiagnosticField.MESSAGE_DETAIL),
         hint=field(DiagnosticField.MESSAGE_HINT),
     )

@@ -33,20 +33,11 @@ def improve(
 ) -> tuple[int, str]:
     """One run of the cycle; returns (run_id, next step in words)."""
     _must_own_the_transaction(db, "architect.sp_autonomous_improvement")
-    if max_changes_per_run is None or not 1 <= max_changes_per_run <= 100:
-        raise ArchitectError(
-            INVALID_PARAMETER_VALUE,
-            f"max_changes_per_run cannot be {max_changes_per_run}",
-            hint="Give a number from 1 to 100.",
-        )
-    if target_area is not None and target_area not in AREAS:
-        raise ArchitectError(
-            INVALID_PARAMETER_VALUE,
-            f'there is no target area "{target_area[:63]}"',
-            hint=f"Use one of {', '.join(AREAS)}, or null to let expected value decide.",
-        )
+    _check_limits(max_changes_per_run, target_area)
     deadline = _deadline(db, wait) if wait is not None else None
     is_dry = dry_run is not False
+    if require_human_approval is False:
+        db.notice("require_human_approval => false changes nothing: the policy asks for approval in any case")
     run_id: int = db.query(
         "select architect._begin_run($1, $2::integer, $3, $4) as run_id",
         is_dry,
@@ -81,6 +72,21 @@ def improve(
             next_step = _deploy_when_approved(db, proposal_id, deadline) or next_step
     db.notice(f"next step: {next_step}")
     return run_id, next_step
+
+
+def _check_limits(max_changes_per_run: int | None, target_area: str | None) -> None:
+    if max_changes_per_run is None or not 1 <= max_changes_per_run <= 100:
+        raise ArchitectError(
+            INVALID_PARAMETER_VALUE,
+            f"max_changes_per_run cannot be {max_changes_per_run}",
+            hint="Give a number from 1 to 100.",
+        )
+    if target_area is not None and target_area not in AREAS:
+        raise ArchitectError(
+            INVALID_PARAMETER_VALUE,
+            f'there is no target area "{target_area[:63]}"',
+            hint=f"Use one of {', '.join(AREAS)}, or null to let expected value decide.",
+        )
 
 
 def deploy(db: Database, proposal_id: int | None, wait: str | None) -> tuple[str | None, str]:
@@ -120,7 +126,8 @@ def rollback(db: Database, proposal_id: int | None, reason: str | None, wait: st
 def _deploy(db: Database, proposal_id: int, deadline: float) -> tuple[str | None, str]:
     """Go on with it; returns (verdict, next step)."""
     if by_hand := _drive(db, proposal_id, deadline):
-        return None, f"{by_hand}; then call architect.sp_deploy_approved({proposal_id}, wait => '10 minutes');"
+        verdict = _tell_verdict(db, proposal_id, "reverting")
+        return verdict, f"{by_hand}; then call architect.sp_deploy_approved({proposal_id}, wait => '10 minutes');"
     return _report(db, proposal_id)
 
 
@@ -153,6 +160,7 @@ def _drive_by_loopback(db: Database, session: executor.Loopback, proposal_id: in
             "the calling session holds a snapshot that a concurrent build would wait for",
             hint="Call the procedure by itself: not from a function, a cursor loop or a transaction block.",
         )
+    session.set("pg_architect.watcher", str(own_pid), deadline)
     session.set("lock_timeout", f"{settings['build_lock_timeout']:.0f}s", deadline)
     failure = None
     while True:
@@ -163,7 +171,7 @@ def _drive_by_loopback(db: Database, session: executor.Loopback, proposal_id: in
             deadline,
             str(proposal_id),
             failure,
-            must_cancel=lambda: _must_interrupt_replay(db, proposal_id),
+            watch=lambda: _interrupt_replay(db, proposal_id),
         )[0]
         _raise_if_stopped(row["stop"])
         if row["next_sql"] is None:
@@ -177,8 +185,10 @@ def _drive_by_loopback(db: Database, session: executor.Loopback, proposal_id: in
             failure = f"{exc.message} ({exc.sqlstate})"
 
 
-def _must_interrupt_replay(db: Database, proposal_id: int) -> bool:
-    return db.query("select architect._interrupt_replay($1) as pid", proposal_id)[0]["pid"] is not None
+def _interrupt_replay(db: Database, proposal_id: int) -> str | None:
+    """Cancel a run that must end; why the executor's session had to be ended, if so."""
+    why: str | None = db.query("select architect._executor_interrupt($1) as why", proposal_id)[0]["why"]
+    return why
 
 
 def _longest_measurement(settings: Mapping[str, float]) -> float:
@@ -230,15 +240,25 @@ def _deploy_when_approved(db: Database, proposal_id: int, deadline: float) -> st
     return None
 
 
-def _report(db: Database, proposal_id: int) -> tuple[str | None, str]:
+def _tell_verdict(db: Database, proposal_id: int, *states: str) -> str | None:
+    """The verdict with its explanation, if there is one; of a proposal in one of these states, if any are given."""
     row = db.query(
-        """select p.state, p.verdict, m.explanation, p.error
+        """select p.state, p.verdict, m.explanation
              from architect.proposals as p left join architect.measurements as m using (measurement_id)
             where p.proposal_id = $1""",
         proposal_id,
     )[0]
+    if states and row["state"] not in states:
+        return None
     if row["explanation"]:
         db.notice(f"verdict: {row['verdict']}: {row['explanation']}")
+    verdict: str | None = row["verdict"]
+    return verdict
+
+
+def _report(db: Database, proposal_id: int) -> tuple[str | None, str]:
+    _tell_verdict(db, proposal_id)
+    row = db.query("select state, verdict, error from architect.proposals where proposal_id = $1", proposal_id)[0]
     match row["state"]:
         case "kept":
             return row["verdict"], f"kept; undo with: call architect.sp_rollback({proposal_id}, 'reason');"
@@ -281,7 +301,9 @@ def _next_step(db: Database, run_id: int, thought: dict[str, Any], is_dry: bool)
 def _existing(db: Database, proposal_id: int | None) -> int:
     if proposal_id is None or not db.query("select from architect.proposals where proposal_id = $1", proposal_id):
         raise ArchitectError(
-            NO_DATA_FOUND, f"there is no proposal {proposal_id}", hint="Their numbers are in architect.proposals."
+            NO_DATA_FOUND,
+            f"there is no proposal {'NULL' if proposal_id is None else proposal_id}",
+            hint="Their numbers are in architect.proposals.",
         )
     return proposal_id
 

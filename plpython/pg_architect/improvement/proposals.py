@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 from pg_architect.advisor import estimate
 from pg_architect.core.db import Database, handled
-from pg_architect.core.errors import FEATURE_NOT_SUPPORTED, INVALID_PARAMETER_VALUE, ArchitectError
+from pg_architect.core.errors import (
+    FEATURE_NOT_SUPPORTED,
+    INVALID_PARAMETER_VALUE,
+    OBJECT_NOT_IN_PREREQUISITE_STATE,
+    ArchitectError,
+)
 from pg_architect.core.settings import load
 from pg_architect.improvement.contract import GeneratedChange
 from pg_architect.improvement.generators import index_change
@@ -64,6 +69,11 @@ def since_kept(db: Database) -> dict[int, int]:
     return {row["relation_oid"]: row["snapshot_id"] for row in rows}
 
 
+def risk_of(change: GeneratedChange, judgement: gate.Judgement) -> str:
+    """The one risk of a proposal: the gate can only raise the generator's."""
+    return max(change.risk_level, judgement.risk, key=("low", "medium", "high").index)
+
+
 def insert_proposal(
     db: Database, run_id: int | None, requested_by: str, change: GeneratedChange, judgement: gate.Judgement
 ) -> int:
@@ -96,7 +106,7 @@ def insert_proposal(
         judgement.revert_sql or change.revert_sql,
         definition(apply_sql),
         change.target_file,
-        max(change.risk_level, judgement.risk, key=("low", "medium", "high").index),
+        risk_of(change, judgement),
         change.impact,
         dict(change.prediction),
         judgement.verdict,
@@ -140,6 +150,7 @@ def propose_change(db: Database, statement: str, reason: str) -> int:
             detail="; ".join(r.detail for r in judgement.reasons) or "only create index concurrently can be proposed",
             hint="select * from architect.judge_statement(...) shows the reasons one by one.",
         )
+    _must_be_new(db, apply_sql)
     who = db.query("select r.rolname::text as name, r.oid::bigint from pg_roles as r where r.rolname = session_user")[0]
     request = estimate.Request(
         apply_sql, revert_sql, judgement.objects["relation_oid"], who["oid"], who["name"], reason.strip()
@@ -157,6 +168,22 @@ def propose_change(db: Database, statement: str, reason: str) -> int:
         kept = f"the policy for {change.change_type} is observe: the proposal is kept, but not put before the approvers"
         db.notice(f"{kept}. {change_policy}")
     return proposal_id
+
+
+def _must_be_new(db: Database, apply_sql: str) -> None:
+    """Refuse what is open already; what came to its end may be proposed again, because a person may insist."""
+    before = open_or_recent(db, load(db)).get(definition(apply_sql))
+    if before is None or not before.is_open:
+        return
+    number = before.proposal_id
+    raise ArchitectError(
+        OBJECT_NOT_IN_PREREQUISITE_STATE,
+        f"proposal {number} for the same index is {before.words}",
+        hint="A member of architect_approver decides: "
+        f"select architect.approve({number}, 'reason'); or architect.reject, after which it can be proposed again."
+        if before.state == "awaiting_approval"
+        else f"Go on with it: call architect.sp_deploy_approved({number}, wait => '10 minutes');",
+    )
 
 
 def _estimated(db: Database, request: estimate.Request) -> GeneratedChange:

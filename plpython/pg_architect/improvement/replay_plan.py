@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from pg_architect.core.db import Database
-from pg_architect.telemetry import examination, statements
+from pg_architect.core.errors import ArchitectError
+from pg_architect.telemetry import examination, parameters, statements
+from pg_architect.telemetry.tables import load_tables
 
 WRITES = ("insert", "update", "delete", "merge")
 # Parameter sets are the unit of the measurement; 20 give a t-based interval that is close to the normal one.
@@ -18,9 +21,10 @@ PERIODS = 10
 def read_side(db: Database, relation_oid: int) -> list[dict[str, Any]]:
     """Every captured SELECT that touches the table, with typical parameter sets or why it cannot be replayed."""
     statements.take_snapshot(db)
+    asked = _asked(db, relation_oid)
     replays = []
     for one, seconds in _touching(db, relation_oid, ("select",)):
-        ready = examination.parameter_sets(db, one, SETS)
+        ready = examination.parameter_sets(db, one, SETS, asked)
         replays.append(
             {
                 "statement_id": one.statement_id,
@@ -36,6 +40,21 @@ def read_side(db: Database, relation_oid: int) -> list[dict[str, Any]]:
             }
         )
     return replays
+
+
+def _asked(db: Database, relation_oid: int) -> parameters.Asked:
+    """The values in the predicates of the table's partial indexes, the judged one among them: they are asked for."""
+    table = load_tables(db, [relation_oid])[relation_oid]
+    asked: dict[tuple[int, str], tuple[str, ...]] = {}
+    for row in db.query(
+        """select pg_catalog.pg_get_expr(indpred, indrelid) as predicate from pg_catalog.pg_index
+            where indrelid = $1 and indpred is not null order by indexrelid desc""",
+        relation_oid,
+    ):
+        with contextlib.suppress(ArchitectError):  # somebody's predicate may be longer than what is parsed
+            for column, values in parameters.asked_in(row["predicate"], table).items():
+                asked[column] = (*asked.get(column, ()), *values)
+    return asked
 
 
 def write_side(db: Database, relation_oid: int) -> dict[str, Any]:

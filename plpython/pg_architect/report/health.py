@@ -144,8 +144,13 @@ def _let_in_by_peer(db: Database) -> str:
 def _cron(db: Database) -> Iterator[Check]:
     if not _has_extension(db, "pg_cron"):
         where = _setting(db, "cron.database_name")
-        detail = f"lives in database {where}" if where and where != _database(db) else "not installed"
-        yield Check("pg_cron", "info", f"{detail}: it cannot be used as an executor here")
+        elsewhere = where not in ("", _database(db))
+        yield Check(
+            "pg_cron",
+            "info",
+            f"{f'lives in database {where}' if elsewhere else 'not installed'}: it cannot be used as an executor here",
+            _move_cron(db) if elsewhere else None,
+        )
     elif _setting(db, "cron.use_background_workers") != "on":
         yield Check(
             "pg_cron",
@@ -161,14 +166,22 @@ def _cron(db: Database) -> Iterator[Check]:
         yield Check("pg_cron", "ok", "its background workers can act as architect_executor")
 
 
+def _move_cron(db: Database) -> str:
+    name = db.query("select quote_literal(current_database()) as literal")[0]["literal"]
+    return f"alter system set cron.database_name = {name}; -- then restart the server"
+
+
 def _owners(db: Database) -> Iterator[Check]:
     rows = db.query(
         """select r.rolname::text as owner, r.rolsuper as is_superuser, count(*)::int as tables,
                   quote_literal(r.rolname) as literal, pg_has_role('architect_executor', r.oid, 'usage') as is_enrolled,
-                  exists (select from architect.enrollments as e where e.role_name = r.rolname) as is_recorded
+                  exists (select from architect.enrollments as e where e.role_name = r.rolname) as is_recorded,
+                  string_agg(distinct architect._missing_create(c.oid), ' ') as grants,
+                  count(distinct n.oid) filter (where architect._missing_create(c.oid) is not null)::int as schemas,
+                  count(architect._missing_create(c.oid))::int as unindexable
              from pg_class as c join pg_roles as r on r.oid = c.relowner
              join pg_namespace as n on n.oid = c.relnamespace
-            where c.relkind = 'r' and c.relpersistence <> 't'
+            where c.relkind = 'r' and not c.relispartition and c.relpersistence <> 't'
               and n.nspname not in ('pg_catalog', 'information_schema', 'architect')
               and not exists (select from pg_depend as d
                                where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
@@ -198,6 +211,14 @@ def _owners(db: Database) -> Iterator[Check]:
                 "architect_executor holds the rights of this owner, but nobody enrolled it in this database",
                 f"Keep it: select architect.enroll({row['literal']}); "
                 f"or take it back: select architect.withdraw({row['literal']});",
+            )
+        elif row["grants"]:
+            where = "their schema" if row["schemas"] == 1 else f"their {row['schemas']} schemas"
+            yield Check(
+                component,
+                "warning",
+                f"{counted(row['unindexable'], 'table')}, but no index may be created in {where}: CREATE is missing",
+                row["grants"],
             )
         else:
             yield Check(component, "ok", f"{tables} can be looked at and, after approval, indexed")

@@ -28,6 +28,7 @@ from pg_architect.safety.index_statement import (
     Refused,
     read_statement,
     same_predicate,
+    with_types,
 )
 from pg_architect.safety.parse import Tree
 
@@ -150,6 +151,7 @@ def _judge_create(db: Database, tree: Tree, wanted: CreateIndex, objects: dict[s
         _server_form(db, condition, _column(columns, condition.column, table["display"]))
         for condition in wanted.predicate
     )
+    with_types(tree.whereClause, {c.column: _type_of_text(columns[c.column]) for c in wanted.predicate})
     objects |= {
         "index_name": wanted.name,
         "columns": [
@@ -163,6 +165,10 @@ def _judge_create(db: Database, tree: Tree, wanted: CreateIndex, objects: dict[s
         ],
         "included": [
             {"name": name, "attnum": row["number"]} for name, row in zip(wanted.included, included, strict=True)
+        ],
+        "predicate": [
+            {"name": name, "attnum": columns[name]["number"], "type_oid": columns[name]["type_oid"]}
+            for name in sorted({condition.column for condition in wanted.predicate})
         ],
     }
     taken = db.query(sql.NAME_TAKEN, table["schema"], wanted.name)
@@ -314,7 +320,7 @@ def _server_form(db: Database, condition: Condition, column: Row) -> Condition:
                     raise
                 raise Refused("predicate", f"column {condition.column}: {exc.message}") from exc
             constant = replace(constant, text=text)
-        constants.append(constant)
+        constants.append(replace(constant, type_name=None))
     return replace(condition, constants=tuple(sorted(set(constants))))
 
 
@@ -323,9 +329,20 @@ def _printed(db: Database, text: str, column: Row) -> str:
         label = db.query("select from pg_enum where enumtypid = $1::oid and enumlabel = $2", column["type_oid"], text)
         if not label:
             raise Refused("predicate", f"'{text}' is not a value of column {column['name']}")
+        if text.lstrip()[:1] in ("[", "(", "{"):
+            raise Refused("predicate", f"'{text}' could be read as a composite value, if the column's type changed")
         return text
     with db.subtransaction():
         return str(db.query(f"select $1::text::{column['type_name']}::text as text", text)[0]["text"])
+
+
+def _type_of_text(column: Row) -> str | None:
+    """The built-in type that a text constant is written with: without one, CREATE INDEX would call the input function
+    of whatever type the column has by then, with the rights of who runs it. An enumeration could be replaced itself.
+    """
+    if column["type_oid"] >= FIRST_USER_OID:
+        return None
+    return "text" if column["type"] == "varchar" else str(column["type"])
 
 
 def _check_constant(constant: Constant, name: str, column: Row) -> None:

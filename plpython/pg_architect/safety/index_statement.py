@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -161,9 +162,10 @@ def _read_create(tree: Tree) -> CreateIndex:
 def _check_frame(tree: Tree) -> None:
     """Everything but the columns and the predicate."""
     if not tree.concurrent:
-        _refuse_blocking(tree)
+        detail = "create index blocks writes for as long as it builds: use create index concurrently"
+        _refuse_with_instead(tree, "concurrently", detail)
     if not tree.idxname:
-        raise Refused("index name", "the index needs a name: it has to be found again to be reverted")
+        _refuse_with_instead(tree, "index name", "the index needs a name: it has to be found again to be reverted")
     relation = tree.relation
     if not relation.inh:
         raise Refused("plain index", "only is for partitioned tables, which are not supported yet")
@@ -173,16 +175,16 @@ def _check_frame(tree: Tree) -> None:
         raise Refused("access method", f"access method {tree.accessMethod} is not supported yet: only btree is")
 
 
-def _refuse_blocking(tree: Tree) -> NoReturn:
-    detail = "create index blocks writes for as long as it builds: use create index concurrently"
+def _refuse_with_instead(tree: Tree, rule: str, detail: str) -> NoReturn:
+    """Refuse, and offer the same index built concurrently, under a name."""
     try:
         tree.concurrent = True
         if not tree.idxname:
             keys = [param.name or "expression" for param in tree.indexParams]
             tree.idxname = shortened("_".join([tree.relation.relname, *keys, "idx"]))
-        raise Refused("concurrently", detail, instead=parse.deparse(tree))
+        raise Refused(rule, detail, instead=parse.deparse(tree))
     except ArchitectError as exc:
-        raise Refused("concurrently", detail) from exc
+        raise Refused(rule, detail) from exc
 
 
 def _read_key(item: Tree) -> Key:
@@ -218,6 +220,29 @@ def read_predicate(node: Tree) -> tuple[Condition, ...]:
         raise Refused("predicate", "not in is not supported in a predicate")
     # Ordered, because two lists of the same constants mean the same.
     return (Condition(column, "IN", tuple(sorted({_read_constant(item) for item in node.rexpr}))),)
+
+
+def with_types(node: Tree | None, types: Mapping[str, str | None]) -> None:
+    """Give every text constant of a predicate the type that goes with its column, where it has none."""
+    if node is None or kind_of(node) == "NullTest":
+        return
+    if kind_of(node) == "BoolExpr":
+        for part in node.args:
+            with_types(part, types)
+        return
+    type_name = types[_read_column(node.lexpr)]
+    if isinstance(node.rexpr, tuple):
+        node.rexpr = tuple(_typed(item, type_name) for item in node.rexpr)
+    else:
+        node.rexpr = _typed(node.rexpr, type_name)
+
+
+def _typed(constant: Tree, type_name: str | None) -> Tree:
+    if type_name is None or kind_of(constant) != "A_Const" or kind_of(constant.val) != "String":
+        return constant
+    (target,) = parse.parse_one(f'select null::"{type_name}"').targetList
+    target.val.arg = constant
+    return target.val
 
 
 def _read_column(node: Tree) -> str:

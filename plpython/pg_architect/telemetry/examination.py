@@ -16,6 +16,7 @@ from pg_architect.telemetry.statements import CapturedStatement
 from pg_architect.telemetry.tables import Table, load_tables
 
 NOTHING_USED = Uses((), {}, ())
+NOTHING_ASKED: parameters.Asked = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +73,18 @@ def examine(
     return Examination(snapshot_id, tuple(with_plans), tuple(everything), tables)
 
 
-def parameter_sets(db: Database, captured: CapturedStatement, count: int) -> Examined:
-    """A statement proved anew with up to ``count`` typical parameter sets, not planned."""
+def parameter_sets(
+    db: Database, captured: CapturedStatement, count: int, asked: parameters.Asked = NOTHING_ASKED
+) -> Examined:
+    """A statement proved anew with up to ``count`` typical parameter sets and those for ``asked``, not planned."""
     proof = _prove(db, [captured])[0]
     tables = load_tables(db, [r.oid for r in proof.relations])
-    return _examined(db, captured, proof, tables, count)
+    return asking(_examined(db, captured, proof, tables, count), asked)
+
+
+def asking(item: Examined, asked: parameters.Asked) -> Examined:
+    """The statement with sets that ask for these values as well."""
+    return replace(item, sets=parameters.with_asked(item.sets, item.uses, item.types, asked))
 
 
 def _prove(db: Database, chosen: list[CapturedStatement]) -> list[Proved]:

@@ -1,19 +1,23 @@
 """Typical parameters of a normalised statement, from the statistics of the columns they are compared with.
 
 Planning with NULL or with any odd value gives wrong plans, so a value is taken from its column: the one that explains
-the rows observed per call where that can be computed, else one drawn as often as it occurs. A parameter that no column
-explains makes the statement not plannable, and the reason says so. What is guessed is called a guess.
+the rows observed per call where that can be computed, else one drawn as often as it occurs. What is asked for most may
+be rare (the open orders of a queue), so common values that draws would miss are put among them. A parameter that no
+column explains makes the statement not plannable, and the reason says so. What is guessed is called a guess.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from pg_architect.safety import parse
 from pg_architect.telemetry import distribution as values
+from pg_architect.telemetry import name_resolution
 from pg_architect.telemetry import predicates as p
 from pg_architect.telemetry.tables import Column, Table
 
@@ -21,6 +25,8 @@ from pg_architect.telemetry.tables import Column, Table
 MAX_PARAMETERS = 500
 # A page of rows found within less of the table than this says nothing about how rare the rows are.
 MUCH_OF_THE_TABLE = 0.1
+# Values whose frequencies differ by less are alike: which of them ANALYZE called common is its sample's doing.
+EVEN = 10.0
 LIKELY_FACTOR = 3.0  # a frequency within this factor of the observed one explains it: pg_stats is no better
 
 _GUESSES = {  # for constants that no table is asked about
@@ -36,11 +42,15 @@ _GUESSES = {  # for constants that no table is asked about
 }
 
 
+Sets = tuple[tuple[str | None, ...], ...]
+Asked = Mapping[tuple[int, str], Sequence[str]]  # relation and column: values that are known to be asked for
+
+
 @dataclass(frozen=True, slots=True)
 class Typical:
     """Parameter sets as text, the basis of each parameter in words, or the reason why there are none."""
 
-    sets: tuple[tuple[str | None, ...], ...]
+    sets: Sets
     basis: tuple[str, ...]
     reason: str | None = None
 
@@ -67,11 +77,42 @@ def typical_sets(
             return Typical((), (), reason)
     drawing = _Drawing(uses, types, tables, observed, random.Random(seed))
     sets: dict[tuple[str | None, ...], None] = {}
-    for _ in range(10 * count):
+    # By turns, so that a replay that ends early has seen some of both.
+    for stratum in drawing.strata(count // 2):
         sets.setdefault(drawing.draw())
-        if len(sets) == count:
+        sets.setdefault(drawing.draw(stratum))
+    for _ in range(10 * count):
+        if len(sets) >= count:
             break
-    return Typical(tuple(sets), tuple(drawing.basis.get(n, "") for n in range(1, len(types) + 1)))
+        sets.setdefault(drawing.draw())
+    return Typical(tuple(sets)[:count], tuple(drawing.basis.get(n, "") for n in range(1, len(types) + 1)))
+
+
+def asked_in(predicate: str, table: Table) -> Asked:
+    """The constants that the predicate of a partial index compares columns with by equality."""
+    columns = name_resolution.Relation(table.oid, frozenset(table.columns))
+    query = parse.parse_one("select 1 from s.t where " + predicate)
+    found: dict[tuple[int, str], tuple[str, ...]] = {}
+    for use in p.column_uses(query, {("s", "t"): columns}).columns:
+        if use.use not in (p.EQUALITY, p.IN_LIST) or use.literal is None or use.column not in table.columns:
+            continue
+        key, value = (table.oid, use.column), use.literal
+        if table.columns[use.column].category == "B":
+            value = {"true": "t", "false": "f"}.get(value, value)  # as pg_stats writes it
+        found[key] = (*found.get(key, ()), value)
+    return found
+
+
+def with_asked(sets: Sets, uses: p.Uses, types: Sequence[str], asked: Asked) -> Sets:
+    """The sets with one more for each value that is ``asked`` of a column that a parameter is compared with."""
+    more = [
+        (*sets[0][: use.parameter - 1], text, *sets[0][use.parameter :])
+        for use in uses.columns
+        if sets and use.parameter is not None and use.use in (p.EQUALITY, p.IN_LIST)
+        for value in asked.get((use.relation_oid, use.column), ())
+        for text in [values.array_literal([value]) if use.is_array else values.as_type(value, types[use.parameter - 1])]
+    ]
+    return tuple(dict.fromkeys((*sets[:1], *more, *sets[1:])))
 
 
 def evident_selectivity(uses: p.Uses, tables: Mapping[int, Table], observed: Observed) -> float | None:
@@ -112,6 +153,13 @@ def _unexplained(number: int, type_name: str, uses: p.Uses, tables: Mapping[int,
     return f"no column tells which values parameter ${number} takes"
 
 
+@dataclass(frozen=True, slots=True)
+class _Stratum:
+    use: p.ColumnUse
+    value: str
+    frequency: float
+
+
 class _Drawing:
     def __init__(
         self,
@@ -131,10 +179,27 @@ class _Drawing:
         comparing = [u for u in uses.columns if u.parameter or u.arithmetic]
         self.equalities = [u for u in comparing if u.use in (p.EQUALITY, p.IN_LIST)]
         self.others = [u for u in comparing if u not in self.equalities]
+        # The column whose values the rows per call tell.
+        self.skewed = self.most_skewed() if self.evidence is not None and not self.others else None
 
-    def draw(self) -> tuple[str | None, ...]:
+    def strata(self, most: int) -> list[_Stratum]:
+        """Common values that are put into one set each, unless the rows tell which are asked for; the rarest first."""
+        columns: dict[tuple[str, str], list[_Stratum]] = {}
+        for use in self.equalities:
+            table, column = self.column(use)
+            frequencies = [option.frequency for option in values.options(column, table.rows or 1)]
+            even = max(frequencies) <= EVEN * min(frequencies)
+            if (use.instance, use.column) != self.skewed and not even:
+                common = sorted(zip(column.frequencies, column.common, strict=False))
+                strata = [_Stratum(use, value, frequency) for frequency, value in common]
+                columns.setdefault((use.instance, use.column), strata)
+        turns = [one for row in itertools.zip_longest(*columns.values()) for one in row if one is not None]
+        # Where they are too many: spread, since the most common ones are drawn anyway.
+        return turns if len(turns) <= most else [turns[i * len(turns) // most] for i in range(most)]
+
+    def draw(self, stratum: _Stratum | None = None) -> tuple[str | None, ...]:
         chosen: dict[int, str | None] = {}
-        remaining = self.draw_equalities(chosen)
+        remaining = self.draw_equalities(chosen, stratum)
         self.draw_ranges(chosen, remaining)
         for number, type_name in enumerate(self.types, 1):
             if number not in chosen:
@@ -173,17 +238,17 @@ class _Drawing:
 
     # equality
 
-    def draw_equalities(self, chosen: dict[int, str | None]) -> float | None:
+    def draw_equalities(self, chosen: dict[int, str | None], stratum: _Stratum | None) -> float | None:
         """Draw the values asked for by equality; the selectivity left for the ranges to explain, if evident."""
-        target = self.evidence
-        skewed = self.most_skewed() if target is not None and not self.others else None
-        left = target
+        target = left = self.evidence
         for use in self.equalities:
             table, column = self.column(use)
             wanted = None
-            if skewed is not None and (use.instance, use.column) == skewed and target is not None:
+            if (use.instance, use.column) == self.skewed and target is not None:
                 wanted = target / self.selectivity_beside(use)
             value, frequency, basis = self.pick(column, table, wanted)
+            if stratum is not None and use is stratum.use:
+                value, frequency = stratum.value, stratum.frequency
             self.put(chosen, use, value, basis)
             if left is not None and use.usable:
                 left = min(left / max(frequency, 1e-12), 1.0)
@@ -216,7 +281,7 @@ class _Drawing:
     def pick(self, column: Column, table: Table, wanted: float | None) -> tuple[str, float, str]:
         """A value, its frequency, and why it."""
         options = values.options(column, table.rows or 1)
-        basis = "drawn as often as the values occur"
+        basis = "drawn as often as the values occur" + (", and rare common ones" if column.common else "")
         if wanted is not None:
             errors = [abs(math.log(max(o.frequency, 1e-12) / wanted)) for o in options]
             limit = math.log(LIKELY_FACTOR)
