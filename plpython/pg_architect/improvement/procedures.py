@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from pg_architect.core.db import Database, handled, row_json
+from pg_architect.core.db import Database, Row, handled, row_json
 from pg_architect.core.errors import (
     INVALID_PARAMETER_VALUE,
     INVALID_TRANSACTION_TERMINATION,
@@ -117,7 +117,7 @@ def rollback(db: Database, proposal_id: int | None, reason: str | None, wait: st
     db.query("select architect._begin_rollback($1, $2)", proposal_id, reason)
     db.commit()
     by_hand = _drive(db, proposal_id, deadline)
-    state = db.query("select state from architect.proposals where proposal_id = $1", proposal_id)[0]["state"]
+    state = _state(db, proposal_id)
     if by_hand:
         return state, f"{by_hand}; then call architect.sp_rollback({proposal_id}, 'as before');"
     return state, f"select * from architect.improvement_history where improvement_id = {proposal_id};"
@@ -126,7 +126,9 @@ def rollback(db: Database, proposal_id: int | None, reason: str | None, wait: st
 def _deploy(db: Database, proposal_id: int, deadline: float) -> tuple[str | None, str]:
     """Go on with it; returns (verdict, next step)."""
     if by_hand := _drive(db, proposal_id, deadline):
-        verdict = _tell_verdict(db, proposal_id, "reverting")
+        verdict = None
+        if _state(db, proposal_id) == "reverting":  # what is to be run by hand is the drop, and this is why
+            verdict = _tell_verdict(db, proposal_id)["verdict"]
         return verdict, f"{by_hand}; then call architect.sp_deploy_approved({proposal_id}, wait => '10 minutes');"
     return _report(db, proposal_id)
 
@@ -229,7 +231,7 @@ def _deploy_when_approved(db: Database, proposal_id: int, deadline: float) -> st
     """Wait for the decision, and deploy what is approved; None when the wait is over without one."""
     db.notice(f"waiting for a decision about proposal {proposal_id}")
     while time.monotonic() < deadline:
-        state = db.query("select state from architect.proposals where proposal_id = $1", proposal_id)[0]["state"]
+        state = _state(db, proposal_id)
         db.commit()
         if state == "approved":
             return _deploy(db, proposal_id, deadline)[1]
@@ -240,25 +242,25 @@ def _deploy_when_approved(db: Database, proposal_id: int, deadline: float) -> st
     return None
 
 
-def _tell_verdict(db: Database, proposal_id: int, *states: str) -> str | None:
-    """The verdict with its explanation, if there is one; of a proposal in one of these states, if any are given."""
+def _state(db: Database, proposal_id: int) -> str:
+    return str(db.query("select state from architect.proposals where proposal_id = $1", proposal_id)[0]["state"])
+
+
+def _tell_verdict(db: Database, proposal_id: int) -> Row:
+    """Say the verdict with its explanation, if there is one; returns state, verdict and error."""
     row = db.query(
-        """select p.state, p.verdict, m.explanation
+        """select p.state, p.verdict, p.error, m.explanation
              from architect.proposals as p left join architect.measurements as m using (measurement_id)
             where p.proposal_id = $1""",
         proposal_id,
     )[0]
-    if states and row["state"] not in states:
-        return None
     if row["explanation"]:
         db.notice(f"verdict: {row['verdict']}: {row['explanation']}")
-    verdict: str | None = row["verdict"]
-    return verdict
+    return row
 
 
 def _report(db: Database, proposal_id: int) -> tuple[str | None, str]:
-    _tell_verdict(db, proposal_id)
-    row = db.query("select state, verdict, error from architect.proposals where proposal_id = $1", proposal_id)[0]
+    row = _tell_verdict(db, proposal_id)
     match row["state"]:
         case "kept":
             return row["verdict"], f"kept; undo with: call architect.sp_rollback({proposal_id}, 'reason');"
@@ -280,12 +282,7 @@ def _next_step(db: Database, run_id: int, thought: dict[str, Any], is_dry: bool)
         return f"nothing to do; why: select * from architect.run_log where run_id = {run_id};"
     if is_dry:
         return "select * from architect.proposals; then call architect.sp_autonomous_improvement(dry_run => false);"
-    waiting = [
-        i
-        for i in thought["accepted"]
-        if db.query("select state from architect.proposals where proposal_id = $1", i)[0]["state"]
-        == "awaiting_approval"
-    ]
+    waiting = [i for i in thought["accepted"] if _state(db, i) == "awaiting_approval"]
     if not waiting:
         return "the policy is observe: nothing is applied; select * from architect.policies;"
     if len(waiting) > 1:

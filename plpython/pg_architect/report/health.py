@@ -176,11 +176,12 @@ def _owners(db: Database) -> Iterator[Check]:
         """select r.rolname::text as owner, r.rolsuper as is_superuser, count(*)::int as tables,
                   quote_literal(r.rolname) as literal, pg_has_role('architect_executor', r.oid, 'usage') as is_enrolled,
                   exists (select from architect.enrollments as e where e.role_name = r.rolname) as is_recorded,
-                  string_agg(distinct architect._missing_create(c.oid), ' ') as grants,
-                  count(distinct n.oid) filter (where architect._missing_create(c.oid) is not null)::int as schemas,
-                  count(architect._missing_create(c.oid))::int as unindexable
+                  string_agg(distinct missing, ' ') as grants,
+                  count(distinct n.oid) filter (where missing is not null)::int as schemas,
+                  count(missing)::int as unindexable
              from pg_class as c join pg_roles as r on r.oid = c.relowner
              join pg_namespace as n on n.oid = c.relnamespace
+            cross join lateral architect._missing_create(c.oid) as missing
             where c.relkind = 'r' and not c.relispartition and c.relpersistence <> 't'
               and n.nspname not in ('pg_catalog', 'information_schema', 'architect')
               and not exists (select from pg_depend as d
