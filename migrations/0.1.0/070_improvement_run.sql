@@ -138,6 +138,9 @@ comment on column architect.proposal.deployed_at is 'When the change was in plac
 comment on column architect.proposal.completed_at is 'When it came to an end; NULL while it is under way.';
 comment on column architect.proposal.rolled_back_at is 'When it was undone; NULL if it was not.';
 create index proposal_open on architect.proposal (state);
+-- Two that propose the same at once do not see each other. A text may be too long for an index.
+create unique index proposal_same on architect.proposal (deployment_id, md5(definition))
+  where state in ('awaiting_approval', 'approved', 'deferred', 'deploying', 'retry');
 
 create table architect.proposal_event (
   proposal_id bigint not null references architect.proposal,

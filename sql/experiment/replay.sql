@@ -38,6 +38,33 @@ as $$
 $$;
 comment on function architect._begin_statement(bigint, bigint) is 'Announces whose runs follow in a replay of this session; returns why it must not be replayed, NULL if it may.';
 
+create or replace function architect._lend_for_replay(statement_id bigint) returns void
+language plpgsql volatile parallel unsafe strict security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+  it architect.statement;
+begin
+  -- Only for a statement that this session has announced, on the table of an index of ours; and for nobody who became
+  -- a member of the executor, like _hide_index.
+  select s.* into it
+    from architect.replay as r
+    join architect.statement as s on s.statement_id = r.statement_id
+   where r.executor_pid = pg_backend_pid() and r.statement_id = $1 and s.deployment_id = architect._this_deployment()
+     and exists (select from architect.built_index as b
+                  where b.deployment_id = s.deployment_id and b.proposal_id = r.proposal_id and b.dropped_at is null
+                    and b.relation_oid = any (s.relation_oids))
+     and (session_user = 'architect_executor'
+          or exists (select from pg_roles as u where u.rolname = session_user and u.rolsuper));
+  if not found then
+    raise exception 'this session does not replay statement %', $1 using errcode = '55000',
+      hint = 'Only the measurement of an index replays statements.';
+  end if;
+  perform architect._lend_rights(it.role_oid, it.relation_oids);
+end
+$$;
+comment on function architect._lend_for_replay(bigint) is 'Gives architect_planner the rights of the author of a statement whose replay was announced, as _lend_rights does.';
+
 create or replace function architect._end_replay(proposal_id bigint) returns void
 language plpgsql volatile parallel unsafe strict security definer
 set search_path = pg_catalog, pg_temp

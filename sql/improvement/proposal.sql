@@ -10,6 +10,7 @@ comment on function architect._digest(text, text, jsonb, text) is 'What an appro
 create or replace function architect._submit(proposal_id bigint) returns void
 language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
 as $$
 #variable_conflict use_column
 declare
@@ -24,7 +25,12 @@ begin
   if architect._only_observes(it.change_type) is not null then
     return;
   end if;
-  perform architect._transition(it.proposal_id, 'awaiting_approval', null);
+  begin
+    perform architect._transition(it.proposal_id, 'awaiting_approval', null);
+  exception when unique_violation or lock_not_available then
+    raise exception 'somebody else has just proposed the same index' using errcode = '55000',
+      hint = 'Look at it: select * from architect.pending_approvals;';
+  end;
   for older in
     select p.proposal_id from architect.proposal as p
      where p.deployment_id = it.deployment_id and p.relation_oid = it.relation_oid and p.definition = it.definition
@@ -39,6 +45,7 @@ comment on function architect._submit(bigint) is 'Put a proposal before the appr
 create or replace function architect.propose_change(statement text, reason text) returns bigint
 language plpython3u volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
+set lock_timeout = '2s'
 as $$
 api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]
 return api.run(plpy, "improvement.proposals", "propose_change", statement, reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import psycopg
 import pytest
 
-from support.shop import DANA, INES, SLOW, Shop, until
+from support.shop import CUSTOMER_INDEX, DANA, INES, SLOW, Shop, until
 
 DRY_RUN = "call architect.sp_autonomous_improvement()"
 
@@ -77,6 +77,32 @@ def test_two_that_begin_together(shop: Shop) -> None:
     assert len(errors) < 4
     assert shop.events(proposal)[3:] == ["deploying", "deployed", "verifying", "kept"]
     assert shop.value("select count(*) from architect.measurement") == 1
+
+
+def test_two_that_propose_the_same_at_once(shop: Shop) -> None:
+    """Neither sees the other's proposal before it is committed."""
+    with shop.connect(DANA, autocommit=False) as first:
+        first.execute("select architect.propose_change(%s, 'mine')", [CUSTOMER_INDEX])
+        second = shop.begin(f"select architect.propose_change($${CUSTOMER_INDEX}$$, 'mine, too')")
+        until(lambda: shop.value("select count(*) > 0 from pg_locks where not granted"), "it waits")
+        first.commit()
+    sqlstate, message, _, hint = diagnosis(second.failure())
+    assert (sqlstate, message) == ("55000", "pg_architect: somebody else has just proposed the same index")
+    assert "pending_approvals" in hint
+    assert shop.rows("select state, why from architect.proposals") == [("awaiting_approval", "mine")]
+
+
+def test_a_snapshot_in_a_transaction_that_is_left_open(shop: Shop) -> None:
+    """The others wait for it, but not for long."""
+    shop.begin(DRY_RUN).result()
+    with shop.connect(DANA, autocommit=False) as first:
+        first.execute("select architect.take_snapshot()")
+        sqlstate, message, _, hint = diagnosis(shop.begin(DRY_RUN).failure(10))
+        assert (sqlstate, "still open" in message, "pg_stat_activity" in hint) == ("55P03", True, True)
+        # a person's proposal needs none
+        shop.begin(f"select architect.propose_change($${CUSTOMER_INDEX}$$, 'it helps')").result()
+        assert "still open" in shop.value("select predicted_how from architect.proposals where run_id is null")
+    shop.begin(DRY_RUN).result()
 
 
 def test_one_unverified_change_per_table(shop: Shop) -> None:

@@ -155,6 +155,8 @@ def test_by_hand_where_nothing_else_works(stock: Cluster) -> None:
     assert ask(stock, HAND, match[1]) == ""
     done = stock.psql(HAND, script)
     assert done.stdout.startswith("reverted|"), done.stderr
+    # Who asks again, with nobody to carry it out, hears how it ended.
+    assert "|reverted; " in deploy(stock, HAND).stdout
 
 
 @needs_a_server_user

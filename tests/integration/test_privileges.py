@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 
 from support import people
@@ -233,6 +234,53 @@ def test_the_switch_is_for_the_executor(cluster: Cluster, database: str, superus
     refused(superuser, call, "42501", "was not created by pg_architect")
     rows = superuser.execute("select count(*) from pg_index where not indisvalid").fetchall()
     assert rows == [(0,)]
+
+
+LENT = """
+insert into architect.statement (deployment_id, query_id, role_oid, role_name, kind, fingerprint, text, plannable, relation_oids)
+select architect._this_deployment(), 1, 't_app'::regrole, 't_app', 'select', '', 'select 1', true,
+       array['app.thing'::regclass]
+returning statement_id
+"""
+
+
+def test_rights_are_lent_to_the_executor_for_its_replay_alone(
+    cluster: Cluster, database: str, superuser: Connection
+) -> None:
+    people.make_table(superuser)
+    number = people.insert_proposal(superuser, OPERATOR, "verifying")
+    made = superuser.execute(LENT).fetchone()  # type: ignore[arg-type]
+    assert made is not None
+    call = f"select architect._lend_for_replay({made[0]})"
+    announce = (
+        f"select architect._begin_replay({number}, 60)",
+        f"select architect._begin_statement({number}, {made[0]})",
+    )
+    refusal = f"this session does not replay statement {made[0]}"
+    with cluster.connect(database, user="architect_executor") as executor:
+        refused_by_server(executor, "select architect._lend_rights('t_app'::regrole, '{}')")
+        refused(executor, call, "55000", refusal)
+        for statement in announce:
+            executor.execute(statement)  # type: ignore[arg-type]
+        refused(executor, call, "55000", refusal)  # nothing was built
+        superuser.execute(
+            "insert into architect.built_index (deployment_id, index_oid, relation_oid, index_name, proposal_id)"
+            f" select architect._this_deployment(), 1, 'app.thing'::regclass, 'x', {number}"
+        )
+        refused(executor, call.replace(str(made[0]), "0"), "55000", "this session does not replay statement 0")
+        with executor.transaction(force_rollback=True):
+            executor.execute(call)  # type: ignore[arg-type]
+            assert executor.execute("select pg_has_role('architect_planner', 't_app', 'usage')").fetchone() == (True,)
+        with pytest.raises(psycopg.errors.InvalidTransactionTermination):
+            executor.execute(call)  # type: ignore[arg-type]
+    people.make_role(superuser, "t_impostor", "architect_executor")
+    try:
+        with cluster.connect(database, user="t_impostor") as impostor:
+            for statement in announce:
+                impostor.execute(statement)  # type: ignore[arg-type]
+            refused(impostor, call, "55000", refusal)
+    finally:
+        superuser.execute("drop role t_impostor")
 
 
 def test_grants_of_a_dba_survive(cluster: Cluster, database: str, superuser: Connection) -> None:

@@ -133,6 +133,7 @@ SUSPECT = [
     "select id from child",
     "select id from partitioned",
     "select mood from plain",
+    "select 'x'::text || mood from plain",
     "select 1 from plain where mood = 'good'",
     "select d from plain",
     "select ds from plain",
@@ -185,6 +186,7 @@ HARMLESS = [
     'select name collate "C" from plain',
     "select json_build_object('id', id, 'calm', calm), array_agg(day) from plain group by id, calm",
     "select id from only plain where day between '2024-01-01' and '2024-12-31'",
+    "select name || ' ' || calm || id || row (id, day) from plain where name like '%' || 'n1' || '%'",
 ]
 
 

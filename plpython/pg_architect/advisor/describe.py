@@ -34,9 +34,16 @@ class HelpedStatement:
 
 @dataclass(frozen=True, slots=True)
 class WriteCost:
+    """What writes to the table pay; ``writes`` and ``reads`` are captured calls."""
+
     text: str
-    writes_per_read: float | None  # captured calls that write the table per captured call that reads it
+    writes: int
+    reads: int
     loses_hot: bool
+
+    @property
+    def writes_per_read(self) -> float | None:
+        return self.writes / self.reads if self.reads else None
 
 
 def rows_read(plan: Plan, table: Table) -> float | None:
@@ -182,7 +189,7 @@ def write_cost(seen: Examination, candidate: Candidate, table: Table) -> WriteCo
                 f"{counted(count(table.updated), 'update')} and {counted(count(table.deleted), 'delete')} since the "
                 "statistics were reset"
             )
-        return WriteCost(text + ".", 0.0 if reads else None, False)
+        return WriteCost(text + ".", 0, reads, False)
     share = sum(s.share for s in writing)
     text = (
         f"{counted(count(calls), 'captured call writes', 'captured calls write')} {counted(count(rows), 'row')} of "
@@ -191,7 +198,7 @@ def write_cost(seen: Examination, candidate: Candidate, table: Table) -> WriteCo
         "index."
     )
     loses_hot = bool(hot) and table.hot_updated >= HOT_MATTERS * table.updated
-    return WriteCost(text + hot, calls / reads if reads else None, loses_hot)
+    return WriteCost(text + hot, calls, reads, loses_hot)
 
 
 def _loses_hot(table: Table, updates: Sequence[CapturedStatement]) -> str:
@@ -222,7 +229,7 @@ def risk(candidate: Candidate, writes: WriteCost, build: BuildEstimate | None) -
     """low, medium or high, with the reason; an index never changes results, so the risk is for writes and load."""
     if writes.loses_hot:
         return "high", "updates of an indexed column lose the heap-only path"
-    if writes.writes_per_read is None and "captured call" in writes.text:
+    if writes.writes and not writes.reads:
         return "high", "the table is written and no captured statement reads it"
     if writes.writes_per_read is not None and writes.writes_per_read > 1:
         return "medium", f"the table is written {writes.writes_per_read:.1f} times as often as it is read"

@@ -36,7 +36,7 @@ def measure(
     db.rollback()
     budget = replay.Budget(float(settings["replay_time_limit"]), int(settings["replay_blocks"]))
     with watched(db, proposal_id, budget.seconds, required=is_watched) as watch:
-        samples = replay.replay(db, index_oid, statements, budget, watch.interruption, obstacle=watch.obstacle)
+        samples = replay.replay(db, index_oid, statements, budget, watch)
     resamples, seed = int(settings["bootstrap_resamples"]), f"{proposal_id}:{index_oid}"
     generator = random.Random(seed)
     reads = []

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from pg_architect.core.db import Database, handled, row_json
 from pg_architect.core.errors import QUERY_CANCELED, ArchitectError
-from pg_architect.safety.sandbox import Author, lend, read_only, refusal
+from pg_architect.experiment.watch import Watch
+from pg_architect.safety.sandbox import lend_for_replay, read_only, refusal
 
 WITHOUT, WITH = "without", "with"
 # How often a statement is begun again after others had to wait for it, and the pause before (seconds).
@@ -27,8 +28,8 @@ ORDERS = ((WITHOUT, WITH, WITH, WITHOUT), (WITH, WITHOUT, WITHOUT, WITH))
 class ReplayStatement:
     """A qualified SELECT, proved harmless, with typical parameter sets; or the ``reason`` why it cannot be replayed.
 
-    ``calls`` in ``calls_seconds`` and ``mean_ms`` (execution time per call) are those of the statistics. Without an
-    ``author`` architect_planner must hold the rights itself, which it does not have by default.
+    ``calls`` in ``calls_seconds`` and ``mean_ms`` (execution time per call) are those of the statistics. One that
+    ``is_captured`` has an author, whose rights architect_planner is lent; for any other it must hold them itself.
     """
 
     statement_id: int
@@ -38,7 +39,7 @@ class ReplayStatement:
     calls: int
     mean_ms: float
     reason: str | None = None
-    author: Author | None = None
+    is_captured: bool = False
     calls_seconds: float = 1.0
 
     @property
@@ -100,18 +101,16 @@ def replay(
     index_oid: int,
     statements: Sequence[ReplayStatement],
     budget: Budget,
-    interruption: Callable[[], str | None] = lambda: None,
+    watch: Watch | None = None,
     clock: Callable[[], float] = time.monotonic,
-    obstacle: Callable[[int], str | None] = lambda _statement_id: None,
 ) -> list[StatementSamples]:
     """Measure each statement without and with the index; those that take the most time first.
 
     ``db`` is in a procedure that may roll back, as architect_executor, with nothing uncommitted: every run ends in
     a rollback. A statement that fails or does not fit into the budget is returned with the reason. A cancel ends all,
-    unless ``interruption()`` tells why a watching session sent it: then only the statement is begun again or given up.
-    ``obstacle(statement_id)`` is told what follows, and says why it must not.
+    unless ``watch`` tells why a watching session sent it: then only the statement is begun again or given up.
     """
-    task = _Replay(db, index_oid, budget, clock() + budget.seconds, interruption, clock, obstacle)
+    task = _Replay(db, index_oid, budget, clock() + budget.seconds, watch, clock)
     ordered = sorted(statements, key=lambda one: -one.load)
     loads = [0.0 if one.reason else one.load for one in ordered]
     return [task.measure(one, sum(loads[i + 1 :])) for i, one in enumerate(ordered)]
@@ -139,15 +138,16 @@ class _Replay:
     index_oid: int
     budget: Budget
     deadline: float
-    interruption: Callable[[], str | None]
+    watch: Watch | None
     clock: Callable[[], float]
-    obstacle: Callable[[int], str | None]
 
     def measure(self, statement: ReplayStatement, later: float) -> StatementSamples:
         """``later``: the load of the statements still to come, which a part of the time is left for."""
         ended = None
         for attempt in range(ATTEMPTS):
-            reason = statement.reason or self.obstacle(statement.statement_id)
+            reason = statement.reason
+            if not reason and self.watch:
+                reason = self.watch.obstacle(statement.statement_id)
             reason = reason or _obstacle(statement, self.budget, self.deadline - self.clock())
             if reason:
                 return StatementSamples(statement, (), ended or reason)
@@ -160,7 +160,7 @@ class _Replay:
                 self.db.rollback()
                 if handled(exc):
                     return StatementSamples(statement, (), refusal(exc))
-                why = self.interruption() if exc.sqlstate == QUERY_CANCELED else None
+                why = self.watch.interruption() if self.watch and exc.sqlstate == QUERY_CANCELED else None
                 if why is None:
                     raise
                 ended = f"a run of it was ended, because {why}"
@@ -200,8 +200,8 @@ class _Replay:
                 _hide(db, self.index_oid)
             else:
                 _hide_in_vain(db, self.index_oid)
-            if statement.author is not None:
-                lend(db, statement.author)
+            if statement.is_captured:
+                lend_for_replay(db, statement.statement_id)
             call = f"select {read_only('architect._planner_replay($1::text, $2::text[], $3::text[])')}::text as run"
             row = db.query(call, statement.text, statement.parameter_types, statement.parameter_sets[number])[0]
         db.rollback()

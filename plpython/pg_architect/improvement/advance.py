@@ -16,7 +16,6 @@ from pg_architect.experiment import measure, writes
 from pg_architect.experiment.replay import ReplayStatement
 from pg_architect.improvement import cron
 from pg_architect.improvement.admission import Action
-from pg_architect.safety.sandbox import Author
 
 Outcome = tuple[str | None, str | None]
 
@@ -125,8 +124,8 @@ def _measure(db: Database, proposal_id: int, action: Action, is_watched: bool) -
                 parameter_sets=tuple(tuple(values) for values in one["parameter_sets"]),
                 calls=one["calls"],
                 mean_ms=one["mean_ms"],
-                author=Author(one["role_oid"], tuple(one["relation_oids"])),
                 reason=one["reason"],
+                is_captured=True,
                 calls_seconds=one["calls_seconds"],
             )
             for one in action["statements"]

@@ -123,7 +123,8 @@ def _begin(db: Database, proposal: Row) -> Action:
     if obstacle := admission.obstacle(db, proposal):
         return obstacle
     if not proposal["has_baseline"]:
-        return {"action": "baseline", **replay_plan.write_side(db, proposal["relation_oid"])}
+        relation_oid = int(proposal["relation_oid"])
+        return {"action": "baseline", "relation_oid": relation_oid, **replay_plan.write_side(db, relation_oid)}
     db.query("select architect._transition($1, 'deploying', null)", proposal_id)
     work_name = db.query(
         """update architect.proposal
@@ -190,14 +191,13 @@ def _deployed(db: Database, proposal: Row) -> Action:
             "the index was dropped by somebody else", "Run the cycle again to have the workload looked at anew."
         )
     db.query("select architect._transition($1, 'verifying', null)", proposal["proposal_id"])
-    reads = replay_plan.read_side(db, proposal["relation_oid"])
+    relation_oid = int(proposal["relation_oid"])
     return {
         "action": "measure",
         "index_oid": index.oid,
-        "relation_oid": int(proposal["relation_oid"]),
+        "relation_oid": relation_oid,
         "baseline": row_json(proposal["baseline"]),
-        **replay_plan.write_side(db, proposal["relation_oid"]),
-        "statements": reads,
+        **replay_plan.both_sides(db, relation_oid),
     }
 
 

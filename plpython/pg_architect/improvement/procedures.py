@@ -139,7 +139,10 @@ def _drive(db: Database, proposal_id: int, deadline: float) -> str | None:
     Returns what the caller has to run by hand, where nothing works.
     """
     db.query("select architect._must_be_deployable($1)", proposal_id)
+    state = _state(db, proposal_id)
     db.commit()
+    if state in ("kept", "reverted"):
+        return None
     try:
         with executor.loopback(db) as session:
             _drive_by_loopback(db, session, proposal_id, deadline)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from pg_architect.core.db import Database
 from pg_architect.core.errors import ArchitectError
@@ -11,6 +12,15 @@ from pg_architect.telemetry import examination, parameters, statements
 from pg_architect.telemetry.tables import load_tables
 
 WRITES = ("insert", "update", "delete", "merge")
+
+
+class Touching(NamedTuple):
+    """A captured statement, and the ``seconds`` that its calls took to add up."""
+
+    statement: statements.CapturedStatement
+    seconds: float
+
+
 # Parameter sets are the unit of the measurement; 20 give a t-based interval that is close to the normal one.
 SETS = 20
 # An older workload says little about today's; of one whose statistics are reset all the time, so many periods do.
@@ -18,12 +28,27 @@ RECENT_DAYS = 7
 PERIODS = 10
 
 
-def read_side(db: Database, relation_oid: int) -> list[dict[str, Any]]:
-    """Every captured SELECT that touches the table, with typical parameter sets or why it cannot be replayed."""
+def both_sides(db: Database, relation_oid: int) -> dict[str, Any]:
+    """What a measurement needs of the captured statements that touch the table: those to replay, those to observe."""
     statements.take_snapshot(db)
+    touching = _touching(db, relation_oid)
+    return {"statements": _replays(db, relation_oid, touching), "writers": _writers(touching)}
+
+
+def write_side(db: Database, relation_oid: int) -> dict[str, Any]:
+    """The captured statements that write to the table: query id, and what people call each."""
+    if statements.latest_snapshot(db) is None:
+        statements.take_snapshot(db)
+    return {"writers": _writers(_touching(db, relation_oid))}
+
+
+def _replays(db: Database, relation_oid: int, touching: Sequence[Touching]) -> list[dict[str, Any]]:
+    """Every SELECT, with typical parameter sets or why it cannot be replayed."""
     asked = _asked(db, relation_oid)
     replays = []
-    for one, seconds in _touching(db, relation_oid, ("select",)):
+    for one, seconds in touching:
+        if one.kind != "select":
+            continue
         ready = examination.parameter_sets(db, one, SETS, asked)
         replays.append(
             {
@@ -34,8 +59,6 @@ def read_side(db: Database, relation_oid: int) -> list[dict[str, Any]]:
                 "calls": one.calls,
                 "calls_seconds": seconds,
                 "mean_ms": one.mean_ms,
-                "role_oid": one.role_oid,
-                "relation_oids": ready.relation_oids,
                 "reason": ready.reason,
             }
         )
@@ -57,25 +80,19 @@ def _asked(db: Database, relation_oid: int) -> parameters.Asked:
     return asked
 
 
-def write_side(db: Database, relation_oid: int) -> dict[str, Any]:
-    """The captured statements that write to the table: query id, and what people call each."""
-    if statements.latest_snapshot(db) is None:
-        statements.take_snapshot(db)
-    writers = [_labelled(one) for one, _ in _touching(db, relation_oid, WRITES)]
-    return {"relation_oid": relation_oid, "writers": writers}
+def _writers(touching: Sequence[Touching]) -> list[dict[str, Any]]:
+    return [
+        {
+            "query_id": one.query_id,
+            "label": f"{one.kind} of {', '.join(one.relations)} (statement {one.statement_id})",
+        }
+        for one, _ in touching
+        if one.kind in WRITES
+    ]
 
 
-def _labelled(one: statements.CapturedStatement) -> dict[str, Any]:
-    return {
-        "query_id": one.query_id,
-        "label": f"{one.kind} of {', '.join(one.relations)} (statement {one.statement_id})",
-    }
-
-
-def _touching(
-    db: Database, relation_oid: int, kinds: tuple[str, ...]
-) -> list[tuple[statements.CapturedStatement, float]]:
-    """The captured statements of these kinds that touch the table, each with the seconds that its calls took to add up.
+def _touching(db: Database, relation_oid: int) -> list[Touching]:
+    """The captured statements that touch the table.
 
     A crash or a reset empties pg_stat_statements, but the workload is still the one from before: each statement counts
     as it stood in the last snapshot before the newest reset that it has been seen since.
@@ -92,9 +109,8 @@ def _touching(
         RECENT_DAYS,
         PERIODS,
     )
-    found: dict[int, tuple[statements.CapturedStatement, float]] = {}
+    found: dict[int, Touching] = {}
     for period in periods:
-        for one in statements.captured(db, period["snapshot_id"]):
-            if relation_oid in one.relation_oids and one.kind in kinds:
-                found.setdefault(one.statement_id, (one, period["seconds"]))
+        for one in statements.captured(db, period["snapshot_id"], relation_oid=relation_oid):
+            found.setdefault(one.statement_id, Touching(one, period["seconds"]))
     return list(found.values())

@@ -177,11 +177,18 @@ join pg_catalog.pg_language l on l.oid = p.prolang
 where p.proname = $1::name and p.pronamespace = 'pg_catalog'::regnamespace
 """
 
+# Of || with something else than text the server has a body in SQL that is parsed when it is called, but names all with
+# their schema: it casts to text, by the cast or output function of a type that is proved where the statement reaches it.
 OPERATORS = """
 select count(*)::int as overloads,
     coalesce(bool_or(
         o.oid >= 16384 or o.oprcode::oid >= 16384 or o.oprrest::oid >= 16384 or o.oprjoin::oid >= 16384
-        or p.provolatile = 'v' or not (l.lanname = 'internal' or l.lanname = 'sql' and p.prosqlbody is not null)
+        or p.provolatile = 'v'
+        or not (l.lanname = 'internal'
+                or l.lanname = 'sql' and p.prosqlbody is not null
+                or l.lanname = 'sql' and p.proconfig is null and p.prosrc in (
+                    'select $1 operator(pg_catalog.||) $2::pg_catalog.text',
+                    'select $1::pg_catalog.text operator(pg_catalog.||) $2'))
     ), false) as unsafe
 from pg_catalog.pg_operator o
 join pg_catalog.pg_proc p on p.oid = o.oprcode

@@ -40,8 +40,17 @@ class _Undo(Exception):  # noqa: N818  not an error: how a subtransaction is tol
 
 def lend(db: Database, author: Author) -> None:
     """Give architect_planner the author's rights in this transaction, which must be rolled back."""
+    _lent(db, "select architect._lend_rights($1::oid, $2::oid[])", author.role_oid, _texts(author.relation_oids))
+
+
+def lend_for_replay(db: Database, statement_id: int) -> None:
+    """The same in a session of architect_executor, for the statement that it has announced to replay."""
+    _lent(db, "select architect._lend_for_replay($1)", statement_id)
+
+
+def _lent(db: Database, sql: str, *params: object) -> None:
     try:
-        db.query("select architect._lend_rights($1::oid, $2::oid[])", author.role_oid, _texts(author.relation_oids))
+        db.query(sql, *params)
     except ArchitectError as exc:
         if not handled(exc):
             raise
@@ -65,21 +74,9 @@ def confined(db: Database, work: Callable[[], T]) -> T:
             "nothing is planned in a transaction that may write",
             hint="Run: set transaction read only; before it.",
         )
-    return undone(db, work)
-
-
-def undone(db: Database, work: Callable[[], T], author: Author | None = None) -> T:
-    """The result of ``work()``, whose every effect on the database is undone; with ``author`` their rights are lent."""
-    results: list[T] = []
     before = _prepared_statements(db)
     try:
-        with db.subtransaction():
-            if author is not None:
-                lend(db, author)
-            results.append(work())
-            raise _Undo
-    except _Undo:
-        return results[0]
+        return undone(db, work)
     finally:
         if _prepared_statements(db) != before:
             db.end_session(
@@ -89,6 +86,19 @@ def undone(db: Database, work: Callable[[], T], author: Author | None = None) ->
                     hint="Look for a table that its owner has just replaced by a view; the server's log has the time.",
                 )
             )
+
+
+def undone(db: Database, work: Callable[[], T], author: Author | None = None) -> T:
+    """The result of ``work()``, whose every effect on the database is undone; with ``author`` their rights are lent."""
+    results: list[T] = []
+    try:
+        with db.subtransaction():
+            if author is not None:
+                lend(db, author)
+            results.append(work())
+            raise _Undo
+    except _Undo:
+        return results[0]
 
 
 def _prepared_statements(db: Database) -> list[Row]:

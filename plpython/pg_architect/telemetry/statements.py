@@ -65,11 +65,27 @@ def missing(db: Database) -> str | None:
 
 
 def take_snapshot(db: Database) -> int:
-    """Store the statistics of the statements of this database; returns the snapshot's number."""
+    """Store the statistics of the statements of this database; returns the snapshot's number.
+
+    Raises ArchitectError 55000 where they cannot be had, 55P03 if, within lock_timeout, another session's transaction
+    that has taken one does not end.
+    """
     if lack := missing(db):
         what, _, how = lack.partition(": ")
         raise ArchitectError(errors.OBJECT_NOT_IN_PREREQUISITE_STATE, what, hint=f"To mend it: {how}.")
-    settings = load(db)
+    try:
+        return _take_snapshot(db, load(db))
+    except ArchitectError as exc:
+        if exc.sqlstate != errors.LOCK_NOT_AVAILABLE:
+            raise
+        raise ArchitectError(
+            errors.LOCK_NOT_AVAILABLE,
+            "another session has taken a snapshot of the statistics in a transaction that is still open",
+            hint="Wait for it, or end it; select pid, usename, xact_start from pg_stat_activity shows who it may be.",
+        ) from exc
+
+
+def _take_snapshot(db: Database, settings: Mapping[str, float]) -> int:
     source = _source(db)
     rows = _read(db, source)
     kept, left_out = _without_ours(db, rows, int(settings["max_statements"]))
@@ -89,11 +105,14 @@ def latest_snapshot(db: Database) -> int | None:
     return None if rows[0]["id"] is None else int(rows[0]["id"])
 
 
-def captured(db: Database, snapshot_id: int, since: Mapping[int, int] | None = None) -> list[CapturedStatement]:
+def captured(
+    db: Database, snapshot_id: int, since: Mapping[int, int] | None = None, relation_oid: int | None = None
+) -> list[CapturedStatement]:
     """The statements of a snapshot, by total time.
 
     ``since`` gives for some tables (by OID) an earlier snapshot: statements that touch them count from there, and are
-    left out if they were not called since. A reset of the statistics in between makes that snapshot void.
+    left out if they were not called since. A reset of the statistics in between makes that snapshot void. With
+    ``relation_oid`` those that touch it, and their shares are of their own time.
     """
     since = since or {}
     rows = db.query(
@@ -124,12 +143,13 @@ def captured(db: Database, snapshot_id: int, since: Mapping[int, int] | None = N
                           - coalesce(b.shared_blocks_hit + b.shared_blocks_read, 0) as blocks,
                         n.wal_bytes - coalesce(b.wal_bytes, 0) as wal_bytes
                ) as d
-         where n.snapshot_id = $1::bigint and d.calls > 0
+         where n.snapshot_id = $1::bigint and d.calls > 0 and ($4::oid is null or $4::oid = any (s.relation_oids))
          order by d.total_exec_ms desc, s.statement_id
         """,
         snapshot_id,
         [str(oid) for oid in since],
         list(since.values()),
+        relation_oid,
     )
     return [_captured(row) for row in rows]
 
