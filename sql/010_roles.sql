@@ -24,15 +24,6 @@ begin
       execute format('create role %I %s nosuperuser nocreatedb nocreaterole noreplication nobypassrls',
                      wanted.name, case when wanted.may_log_in then 'login' else 'nologin' end);
       execute format('comment on role %I is %L', wanted.name, 'pg_architect: ' || wanted.purpose);
-      if wanted.name = 'architect_executor' then
-        -- Its sessions begin like this however they are started; over the socket architect.settings then decides.
-        alter role architect_executor set search_path = pg_catalog, pg_temp;
-        alter role architect_executor set client_connection_check_interval = '1s';
-        alter role architect_executor set lock_timeout = '60s';
-        -- In a deadlock it is the one that looks first who gives up: never a user.
-        alter role architect_executor set deadlock_timeout = '100ms';
-        alter role architect_executor set statement_timeout = '1h';
-      end if;
       continue;
     end if;
     if existing.is_powerful or existing.rolcanlogin is distinct from wanted.may_log_in then
@@ -43,10 +34,11 @@ begin
     end if;
     -- What it is a member of is handed to everybody who is granted it. Owners are granted to the executor by architect.enroll,
     -- which looks at each.
-    select m.roleid::regrole::text into stranger
+    select quote_ident(r.rolname) into stranger
       from pg_catalog.pg_auth_members as m
+      join pg_catalog.pg_roles as r on r.oid = m.roleid
      where m.member = wanted.name::regrole and wanted.name <> 'architect_executor'
-       and m.roleid::regrole::text <> all (wanted.member_of::text[])
+       and r.rolname <> all (wanted.member_of::name[])
      limit 1;
     if found then
       raise exception 'role "%" is a member of %, which pg_architect does not grant it', wanted.name, stranger
@@ -54,7 +46,7 @@ begin
     end if;
     -- Whoever is a member of these could act as pg_architect itself.
     if wanted.name in ('architect_owner', 'architect_planner', 'architect_reader', 'architect_executor') then
-      select m.member::regrole::text into stranger
+      select quote_ident(r.rolname) into stranger
         from pg_catalog.pg_auth_members as m
         join pg_catalog.pg_roles as r on r.oid = m.member
        where m.roleid = wanted.name::regrole and not r.rolsuper
@@ -71,3 +63,59 @@ begin
   grant architect_viewer to architect_operator, architect_approver, architect_admin;
 end
 $roles$;
+
+-- Roles may be there before the first database has the extension, and then anybody may have prepared them. An update
+-- looks at none of this: what a DBA has changed since stays.
+do $first$
+declare
+  found_role record;
+  setting record;
+begin
+  if current_setting('pg_architect.existing_objects') <> '' then
+    return;
+  end if;
+  select a.rolname as name into found_role
+    from pg_catalog.pg_authid as a
+   where a.rolname ~ '^architect_(owner|planner|reader|executor|viewer|operator|approver|admin)$' and a.rolpassword is not null
+   limit 1;
+  if found then
+    raise exception 'role "%" has a password, and pg_architect never uses one', found_role.name using errcode = '42501',
+      hint = format('Run: alter role %I password null;', found_role.name);
+  end if;
+
+  -- The executor's sessions begin like this however they are started; over the socket architect.settings then decides.
+  execute format('alter role architect_executor in database %I reset all', current_database());
+  for setting in
+    select wanted.name, (select string_agg(quote_literal(part), ', ') from string_to_table(wanted.value, ', ') as part) as value
+      from (values
+        ('search_path', 'pg_catalog, pg_temp'),
+        ('client_connection_check_interval', '1s'),
+        ('lock_timeout', '60s'),
+        -- in a deadlock it is the one that looks first who gives up: never a user
+        ('deadlock_timeout', '100ms'),
+        ('statement_timeout', '1h'),
+        -- each step looks at what others have committed by then
+        ('default_transaction_isolation', 'read committed')
+      ) as wanted (name, value)
+     -- two databases that install it at once would disturb each other
+     where not exists (select from pg_catalog.pg_db_role_setting as s
+                        where s.setdatabase = 0 and s.setrole = 'architect_executor'::regrole
+                          and format('%s=%s', wanted.name, wanted.value) = any (s.setconfig))
+  loop
+    execute format('alter role architect_executor set %I = %s', setting.name, setting.value);
+  end loop;
+
+  -- Where another database uses pg_architect, these are its people. CREATE EXTENSION holds back what is less than a warning.
+  for found_role in
+    select distinct g.rolname as name, r.rolname as member
+      from pg_catalog.pg_auth_members as m
+      join pg_catalog.pg_roles as g on g.oid = m.roleid
+      join pg_catalog.pg_roles as r on r.oid = m.member
+     where g.rolname in ('architect_operator', 'architect_approver', 'architect_admin')
+     order by 1, 2
+  loop
+    raise warning 'role "%" is already a member of %', found_role.member, found_role.name
+      using hint = format('If it should not be, run: revoke %I from %I;', found_role.name, found_role.member);
+  end loop;
+end
+$first$;

@@ -21,7 +21,7 @@ import sys
 VERSION = "@EXTVERSION@"
 
 def fail(message, detail, hint):
-    # On a class of this name the message reads "pg_architect: …" instead of "plpy.Error: …".
+    # On a class of this name the message reads "pg_architect: ..." instead of "plpy.Error: ...".
     error = type("pg_architect", (plpy.Error,), {"__module__": "builtins"})(message)
     error.sqlstate, error.detail, error.hint = "58P01", detail, hint
     raise error

@@ -67,8 +67,8 @@ begin
         ('architect_admin', array[
           'set_setting', 'reset_setting', 'set_policy', 'enroll', 'withdraw', '_record_enrollment', '_unfit_owner', 'measurement_sample']),
         ('architect_executor', array[
-          '_advance', '_step', '_record_baseline', '_conclude', '_record_measurement', '_write_counters', '_hide_index',
-          '_lend_for_replay', '_planner_replay', '_begin_replay', '_begin_statement', '_end_replay', '_replay_interruption', '_interrupt_replay',
+          '_advance', '_step', '_record_baseline', '_conclude', '_record_measurement', '_write_counters', '_live_counters', '_hide_index',
+          '_replay_once', '_begin_replay', '_begin_statement', '_end_replay', '_replay_interruption', '_interrupt_replay',
           '_watch', '_is_resting', '_is_at_work', '_must_be_watched', '_created_by_us', '_holds_snapshot', '_cron_minute', 'setting', 'settings', '_default_settings', '_load']),
         ('architect_planner', array['_load', 'setting', 'settings', '_default_settings']),
         ('architect_owner', array['_lend_rights', '_trusting_hba_lines'])

@@ -16,7 +16,7 @@ comment on column architect.snapshot.deployment_id is 'The database that was loo
 comment on column architect.snapshot.taken_at is 'When.';
 comment on column architect.snapshot.statistics_reset_at is 'Begin of interval zero: when the cumulative statistics were last reset.';
 comment on column architect.snapshot.statement_count is 'How many statements it holds.';
-comment on column architect.snapshot.left_out is 'Statements beyond the setting max_statements, those of the least total time.';
+comment on column architect.snapshot.left_out is 'Statements of the least total time, beyond the setting max_statements or those that there was no time to look at yet.';
 comment on column architect.snapshot.left_out_ms is 'Their total execution time in milliseconds.';
 comment on column architect.snapshot.evicted is 'How often pg_stat_statements has thrown out its least executed statements since the reset; above 0 the picture has gaps.';
 comment on column architect.snapshot.source is 'The extension that the numbers come from, with its version.';
@@ -34,6 +34,7 @@ create table architect.statement (
   text text,
   relation_oids oid[] not null default '{}',
   relation_names text[] not null default '{}',
+  written_oid oid,
   plannable boolean,
   unplannable_reason text,
   first_seen_at timestamptz not null default clock_timestamp(),
@@ -53,6 +54,7 @@ comment on column architect.statement.kind is 'select, insert, update, delete, m
 comment on column architect.statement.text is 'Normalised text; NULL for utility and unparsed statements, which may hold secrets.';
 comment on column architect.statement.relation_oids is 'The relations that it names, in the order of relation_names.';
 comment on column architect.statement.relation_names is 'Their qualified names.';
+comment on column architect.statement.written_oid is 'The relation among them that it inserts into, updates or deletes from; NULL if it only reads.';
 comment on column architect.statement.plannable is 'Whether planning it is proved to run nobody''s code; NULL if it was not looked at yet.';
 comment on column architect.statement.unplannable_reason is 'Why it is not planned; NULL if it is plannable or was not looked at yet.';
 comment on column architect.statement.first_seen_at is 'When a snapshot first held it.';

@@ -56,6 +56,8 @@ create table architect.measurement_statement (
   ratio_high double precision,
   minimum_detectable_ratio double precision,
   p_value double precision,
+  live_calls bigint,
+  live_buffers double precision,
   worse boolean not null,
   note text,
   not_measured_reason text,
@@ -87,6 +89,8 @@ comment on column architect.measurement_statement.ratio_low is 'Lower limit of i
 comment on column architect.measurement_statement.ratio_high is 'Upper limit of its 95 % interval; NULL if not measured.';
 comment on column architect.measurement_statement.minimum_detectable_ratio is 'The ratio that would have been told from 1 with 80 % power at 5 % two-sided; NULL if not measured.';
 comment on column architect.measurement_statement.p_value is 'Two-sided p of a ratio of 1; NULL if not measured.';
+comment on column architect.measurement_statement.live_calls is 'Calls by the application during the measurement, when the index was there; NULL for writes and where none were seen.';
+comment on column architect.measurement_statement.live_buffers is 'Shared buffers hit or read per such call.';
 comment on column architect.measurement_statement.worse is 'Whether it is significantly worse than the equivalence bound allows (reads: after Holm).';
 comment on column architect.measurement_statement.note is 'What limits the figures: few parameter sets, parallel workers, a write that the change does not touch; NULL if nothing does.';
 comment on column architect.measurement_statement.not_measured_reason is 'Why there are no figures; NULL if there are.';
@@ -114,6 +118,23 @@ comment on column architect.measurement_sample.cpu_ms is 'CPU milliseconds of th
 comment on column architect.measurement_sample.elapsed_ms is 'Execution time in milliseconds.';
 
 -- One row for each replay that goes on, for whoever watches it. Gone after a crash, as the replay is.
+create unlogged table architect.replay_statement (
+  proposal_id bigint,
+  statement_id bigint,
+  text text not null,
+  parameter_types text[] not null,
+  role_oid oid not null,
+  relation_oids oid[] not null,
+  primary key (proposal_id, statement_id)
+);
+comment on table architect.replay_statement is 'What a measurement replays: proved to be harmless when it began.';
+comment on column architect.replay_statement.proposal_id is 'Whose index is measured.';
+comment on column architect.replay_statement.statement_id is 'The captured statement.';
+comment on column architect.replay_statement.text is 'Its text with qualified names, as it was proved.';
+comment on column architect.replay_statement.parameter_types is 'The types of its parameters.';
+comment on column architect.replay_statement.role_oid is 'The role that ran it, whose rights are lent.';
+comment on column architect.replay_statement.relation_oids is 'The relations that it was proved to read.';
+
 create unlogged table architect.replay (
   proposal_id bigint primary key,
   executor_pid integer not null,

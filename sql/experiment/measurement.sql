@@ -16,6 +16,20 @@ return api.run(plpy, "experiment.writes", "counters", query_ids)
 $$;
 comment on function architect._write_counters(bigint[]) is 'Cumulative counters of pg_stat_statements for the given statements of this database, all roles together.';
 
+create or replace function architect._live_counters(statement_ids bigint[])
+returns table (
+  statement_id bigint,
+  calls bigint,
+  buffers bigint
+)
+language plpython3u volatile parallel unsafe strict security definer
+set search_path = pg_catalog, pg_temp
+as $$
+api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]
+return api.run(plpy, "experiment.live", "counters", statement_ids)
+$$;
+comment on function architect._live_counters(bigint[]) is 'Cumulative counters of pg_stat_statements for captured statements, as the application calls them.';
+
 create or replace function architect._record_measurement(proposal_id bigint, result jsonb) returns bigint
 language plpgsql volatile parallel unsafe strict security definer
 set search_path = pg_catalog, pg_temp
@@ -91,6 +105,8 @@ select m.measurement_id,
        s.ratio_high,
        s.minimum_detectable_ratio,
        s.p_value,
+       s.live_calls,
+       s.live_buffers,
        s.worse,
        s.note,
        s.not_measured_reason

@@ -38,22 +38,18 @@ as $$
 $$;
 comment on function architect._begin_statement(bigint, bigint) is 'Announces whose runs follow in a replay of this session; returns why it must not be replayed, NULL if it may.';
 
-create or replace function architect._lend_for_replay(statement_id bigint) returns void
+create or replace function architect._replay_once(statement_id bigint, parameter_values text[]) returns jsonb
 language plpgsql volatile parallel unsafe strict security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-  it architect.statement;
+  it architect.replay_statement;
 begin
-  -- Only for a statement that this session has announced, on the table of an index of ours; and for nobody who became
-  -- a member of the executor, like _hide_index.
+  -- Only what was proved for the measurement that this session has announced; and for nobody who became a member of the
+  -- executor, like _hide_index.
   select s.* into it
-    from architect.replay as r
-    join architect.statement as s on s.statement_id = r.statement_id
-   where r.executor_pid = pg_backend_pid() and r.statement_id = $1 and s.deployment_id = architect._this_deployment()
-     and exists (select from architect.built_index as b
-                  where b.deployment_id = s.deployment_id and b.proposal_id = r.proposal_id and b.dropped_at is null
-                    and b.relation_oid = any (s.relation_oids))
+    from architect.replay as r join architect.replay_statement as s using (proposal_id)
+   where r.executor_pid = pg_backend_pid() and r.statement_id = $1 and s.statement_id = $1
      and (session_user = 'architect_executor'
           or exists (select from pg_roles as u where u.rolname = session_user and u.rolsuper));
   if not found then
@@ -61,9 +57,12 @@ begin
       hint = 'Only the measurement of an index replays statements.';
   end if;
   perform architect._lend_rights(it.role_oid, it.relation_oids);
+  perform set_config('transaction_read_only', 'on', true);
+  return architect._planner_replay(it.text, it.parameter_types, $2);
 end
 $$;
-comment on function architect._lend_for_replay(bigint) is 'Gives architect_planner the rights of the author of a statement whose replay was announced, as _lend_rights does.';
+comment on function architect._replay_once(bigint, text[]) is
+  'Runs a statement of the announced replay once, with the rights of its author, in a transaction that must be rolled back; returns what it used.';
 
 create or replace function architect._end_replay(proposal_id bigint) returns void
 language plpgsql volatile parallel unsafe strict security definer
@@ -73,6 +72,7 @@ declare
   ordered timestamptz;
 begin
   delete from architect.replay as r where r.proposal_id = $1 returning r.interrupted_at into ordered;
+  delete from architect.replay_statement as s where s.proposal_id = $1;
   if ordered is not null then
     perform pg_sleep(0.1);  -- the cancel that was ordered has come by now: it must not hit what follows
   end if;
@@ -128,7 +128,9 @@ begin
   elsif clock_timestamp() > it.ends_at then
     why := 'the time for it was over';
   elsif clock_timestamp() > since + interval '0.5 seconds'
-        and exists (select from pg_locks as w where not w.granted and it.executor_pid = any (pg_blocking_pids(w.pid))) then
+        and exists (select from pg_locks as w
+                     -- a concurrent build waits for every transaction, and holds nobody up meanwhile
+                     where not w.granted and w.locktype = 'relation' and it.executor_pid = any (pg_blocking_pids(w.pid))) then
     why := 'another session had to wait for it';
   else
     return;

@@ -56,6 +56,11 @@ declare
   deploy constant text := format('call architect.sp_deploy_approved(%s, wait => ''10 minutes'');', approve.proposal_id);
   kind text;
 begin
+  -- it has a default so that whoever leaves it out hears why
+  if coalesce(approve.reason, '') !~ '[^[:space:]]' then
+    raise exception 'an approval needs a reason' using errcode = '22023',
+      hint = 'The reason is kept with the proposal, for whoever sees it next.';
+  end if;
   perform architect._decide(approve.proposal_id, 'approved', approve.reason);
   select p.change_type into kind from architect.proposal as p where p.proposal_id = approve.proposal_id;
   return coalesce(
@@ -65,14 +70,14 @@ begin
 end
 $$;
 comment on function architect.approve(bigint, text) is
-  'Approve a proposal (approver, and not the one who requested it); returns the next step.';
+  'Approve a proposal, with the reason (approver, and not the one who requested it); returns the next step.';
 
 create or replace function architect.reject(proposal_id bigint, reason text) returns text
 language plpgsql volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-  if coalesce(reason, '') !~ '\S' then
+  if coalesce(reason, '') !~ '[^[:space:]]' then
     raise exception 'a rejection needs a reason' using errcode = '22023',
       hint = 'The reason is kept with the proposal, for whoever sees it next.';
   end if;

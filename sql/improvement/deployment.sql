@@ -38,6 +38,7 @@ comment on function architect._must_be_watched(bigint) is 'Whether the next step
 create or replace function architect._must_be_deployable(proposal_id bigint) returns void
 language plpython3u volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]
 return api.run(plpy, "improvement.deployment", "must_be_deployable", proposal_id)
@@ -47,6 +48,7 @@ comment on function architect._must_be_deployable(bigint) is 'Refuse early what 
 create or replace function architect._step(proposal_id bigint, failure text) returns jsonb
 language plpython3u volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]
 return api.run(plpy, "improvement.deployment", "step", proposal_id, failure)
@@ -107,6 +109,10 @@ as $$
 declare
   was text;
 begin
+  if coalesce(_begin_rollback.reason, '') !~ '[^[:space:]]' then
+    raise exception 'a rollback needs a reason' using errcode = '22023',
+      hint = 'The reason is kept with the proposal, for whoever sees it next.';
+  end if;
   perform architect._check_reason(_begin_rollback.reason);
   select p.state into was from architect.proposal as p
    where p.proposal_id = _begin_rollback.proposal_id and p.deployment_id = architect._this_deployment()

@@ -61,11 +61,12 @@ begin
                     owner_role, owner_role, current_user);
   end;
   perform architect._record_enrollment(owner_role);
-  return format('architect_executor now holds the rights of %I: building and dropping indexes needs those of the owner', owner_role);
+  return format('architect_executor now holds the rights of %I, in every database of this server: building and dropping '
+                'indexes needs those of the owner', owner_role);
 end
 $$;
 comment on function architect.enroll(name) is
-  'Give architect_executor the rights of a table owner, which building an index needs (whoever may grant that role).';
+  'Give architect_executor the rights of a table owner, which building an index needs, in every database of this server (whoever may grant that role).';
 
 create or replace function architect.withdraw(owner_role name) returns text
 language plpgsql volatile parallel unsafe security invoker
@@ -91,10 +92,10 @@ begin
   if pg_catalog.pg_has_role('architect_executor', owner_role, 'member') then
     return format('architect_executor still holds the rights of %I, by a grant of somebody else or by way of another role', owner_role);
   end if;
-  return format('architect_executor no longer holds the rights of %I', owner_role);
+  return format('architect_executor no longer holds the rights of %I, in any database of this server', owner_role);
 end
 $$;
-comment on function architect.withdraw(name) is 'Take back what architect.enroll gave.';
+comment on function architect.withdraw(name) is 'Take back what architect.enroll gave, in every database of this server.';
 
 create or replace view architect.enrollments with (security_invoker = true) as
 select e.role_name, e.enrolled_by, e.enrolled_at,

@@ -5,7 +5,7 @@ set search_path = pg_catalog, pg_temp
 as $$
   -- from the server itself: an address that a role could set would hand out the rights of the server's OS user
   select btrim(split_part(current_setting('unix_socket_directories'), ',', 1), ' "'),
-         current_setting('port'), current_database()::text, pg_postmaster_start_time()::text
+         current_setting('port'), current_database()::text, extract(epoch from pg_postmaster_start_time())::text
 $$;
 comment on function architect._own_address() is 'Where this server listens for local connections.';
 

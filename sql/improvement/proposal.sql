@@ -45,6 +45,7 @@ comment on function architect._submit(bigint) is 'Put a proposal before the appr
 create or replace function architect.propose_change(statement text, reason text) returns bigint
 language plpython3u volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 set lock_timeout = '2s'
 as $$
 api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]
@@ -113,12 +114,14 @@ select p.proposal_id,
        p.revert_sql,
        p.requested_by,
        p.started_at as waiting_since,
-       format('select architect.approve(%s, ''reason'');', p.proposal_id) as approve_with,
+       case when p.requested_by <> session_user
+              or (select y.allow_self_approval from architect.policies as y where y.change_type = p.change_type)
+            then format('select architect.approve(%s, ''reason'');', p.proposal_id) end as approve_with,
        p.predicted_how,
        p.estimated_how
   from architect.proposals as p
  where p.state = 'awaiting_approval'
  order by p.proposal_id;
-comment on view architect.pending_approvals is 'Proposals that wait for a member of architect_approver who did not request them.';
+comment on view architect.pending_approvals is 'Proposals that wait for a decision by a member of architect_approver; your own are among them, and another decides about these.';
 comment on column architect.pending_approvals.waiting_since is 'When it was proposed.';
-comment on column architect.pending_approvals.approve_with is 'The statement that approves it; put your own reason into it.';
+comment on column architect.pending_approvals.approve_with is 'The statement that approves it; put your own reason into it. NULL where you requested it, unless the policy allows self-approval.';

@@ -73,6 +73,7 @@ comment on function architect._end_run(bigint, text, text, text) is 'Close this 
 create or replace function architect._think(run_id bigint) returns jsonb
 language plpython3u volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 set lock_timeout = '2s'
 as $$
 api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]

@@ -1,4 +1,6 @@
 -- The safety domain: a verdict on generated statements, and the proof that captured ones run built-in code only.
+-- Names are compared as format('%I') writes them, here and wherever a statement is judged again: so they are quoted
+-- alike in every session.
 
 create or replace function architect.judge_statement(statement text)
 returns table (
@@ -16,6 +18,7 @@ returns table (
 )
 language plpython3u stable parallel unsafe called on null input security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]
 return api.run(plpy, "safety.gate", "judge_rows", statement)
@@ -27,6 +30,7 @@ create or replace function architect.prove_harmless(statement text, role name de
 returns table (kind text, harmless boolean, reason text, relations text[], parameters integer)
 language plpython3u stable parallel unsafe called on null input security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
 api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]
 return api.run(plpy, "safety.harmless", "explain_proof", statement, role)

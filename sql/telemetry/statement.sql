@@ -1,6 +1,7 @@
 create or replace function architect.take_snapshot() returns bigint
 language plpython3u volatile parallel unsafe security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 set lock_timeout = '2s'
 as $$
 api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]

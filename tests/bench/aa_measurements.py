@@ -25,11 +25,10 @@ import psycopg
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "plpython"), str(ROOT / "tests")]
 
-from pg_architect.core.db import PsycopgDatabase  # noqa: E402  (the path comes first)
-from pg_architect.experiment import measure, writes  # noqa: E402
-from pg_architect.experiment.replay import ReplayStatement  # noqa: E402
+from pg_architect.experiment import measure, writes  # noqa: E402  (the path comes first)
 from pg_architect.experiment.verdict import Decision  # noqa: E402
 from support.cluster import Cluster, new_cluster  # noqa: E402
+from support.experiment import Query, Session, note  # noqa: E402
 
 RUNS = 50
 INJECTED_RUNS = 12
@@ -56,21 +55,11 @@ as $$ select exists (select from pg_class where oid = index_oid and relname like
 """
 CALLS_SECONDS = 60.0
 READS = (
-    ReplayStatement(1, "select count(*) from public.orders where length(filler) > $1", ("integer",),
+    Query(1, "select count(*) from public.orders where length(filler) > $1", ("integer",),
                     tuple((str(n),) for n in range(10)), 200, 4.0, calls_seconds=CALLS_SECONDS),
-    ReplayStatement(2, "select sum(length(filler)) from public.orders where customer between $1 and $1 + 20",
+    Query(2, "select sum(length(filler)) from public.orders where customer between $1 and $1 + 20",
                     ("integer",), tuple((str(n * 150),) for n in range(10)), 5000, 0.3, calls_seconds=CALLS_SECONDS),
 )  # fmt: skip
-
-
-class Session(PsycopgDatabase):
-    """A session whose ``subtransaction`` is a savepoint, as in a backend, and never a whole transaction."""
-
-    @contextlib.contextmanager
-    def subtransaction(self) -> Iterator[None]:
-        self.query("select 1")
-        with super().subtransaction():
-            yield
 
 
 def main() -> None:
@@ -134,7 +123,7 @@ def measure_injected(db: Session, owner: psycopg.Connection[Any], part: int) -> 
         f" (select count(*) from public.part_{part} where key = $1 and key > 0)"
     )
     keys = tuple((str(n),) for n in range(1, 11))
-    statement = ReplayStatement(3, text, ("integer",), keys, 100, 4.0, calls_seconds=CALLS_SECONDS)
+    statement = Query(3, text, ("integer",), keys, 100, 4.0, calls_seconds=CALLS_SECONDS)
     made = [run(db, owner, 2000 + i, f"ours_part_{part}", [statement]) for i in range(INJECTED_RUNS)]
     report(f"injected, about {100 * part / (1000 + part):.1f} % of the work taken away", made, begun)
     deltas = sorted(d.performance_delta for d in made if d.performance_delta is not None)
@@ -151,11 +140,13 @@ def run(
     owner: psycopg.Connection[Any],
     number: int,
     index: str,
-    statements: Sequence[ReplayStatement],
+    statements: Sequence[Query],
     sides: Sequence[writes.WriteSamples | None] = (None, None),
 ) -> Decision:
     before, after = sides
-    return measure.measure(db, number, oid(owner, index), oid(owner, "orders"), statements, before, after, {}, SETTINGS)
+    note(owner, number, statements)
+    reads = [one.statement for one in statements]
+    return measure.measure(db, number, oid(owner, index), oid(owner, "orders"), reads, before, after, {}, SETTINGS)
 
 
 def report(title: str, made: Sequence[Decision], begun: float) -> None:

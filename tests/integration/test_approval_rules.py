@@ -37,11 +37,14 @@ def test_approval(cluster: Cluster, database: str, superuser: Connection) -> Non
         assert told is not None
         assert f"sp_deploy_approved({number}" in told[0]
         refused(
-            approver, f"select architect.approve({number})", "55000", "is approved, it does not wait for a decision"
+            approver,
+            f"select architect.approve({number}, 'x')",
+            "55000",
+            "is approved, it does not wait for a decision",
         )
         assert approver.execute(f"select architect.reject({number}, 'changed my mind')").fetchone() == ("rejected",)
         refused(approver, f"select architect.reject({number}, 'again')", "55000", "is rejected")
-        refused(approver, f"select architect.approve({number})", "55000", "is rejected")
+        refused(approver, f"select architect.approve({number}, 'x')", "55000", "is rejected")
     rows = superuser.execute(
         "select decision, a.requested_by, decided_by, self_approved, reason,"
         " expires_at > now() + interval '6 days', a.digest = p.digest"
@@ -86,6 +89,15 @@ def test_unknown_proposals(cluster: Cluster, database: str, superuser: Connectio
         refused(approver, f"select architect.reject({number}, E' \\n')", "22023", "a rejection needs a reason")
 
 
+@pytest.mark.parametrize("arguments", ["", ", null", ", ''", ", E' \\n'"])
+def test_an_approval_needs_a_reason(cluster: Cluster, database: str, superuser: Connection, arguments: str) -> None:
+    number = insert_proposal(superuser, OPERATOR)
+    with cluster.connect(database, user=APPROVER) as approver:
+        words = "an approval needs a reason"
+        refused(approver, f"select architect.approve({number}{arguments})", "22023", words)
+    assert state(superuser, number) == "awaiting_approval"
+
+
 def test_who_asked_may_not_approve(cluster: Cluster, database: str, superuser: Connection) -> None:
     """Neither with a second membership, nor through SET ROLE: the session's own user counts."""
     people.make_role(superuser, "t_both", "architect_operator", "architect_approver")
@@ -125,7 +137,9 @@ def test_a_proposal_of_another_database_is_history(cluster: Cluster, database: s
     with cluster.connect(database, user=APPROVER) as approver:
         refused(approver, f"select architect.approve({number}, 'x')", "55000", "belongs to another database")
     with cluster.connect(database, user=OPERATOR) as operator:
-        refused(operator, f"call architect.sp_deploy_approved({number}, '1 minute')", "P0002", "there is no proposal")
+        for call in (f"sp_deploy_approved({number}, '1 minute')", f"sp_rollback({number}, 'x')"):
+            words = f"proposal {number} belongs to another database"
+            refused(operator, f"call architect.{call}", "55000", words, hint="A restored proposal is history")
     superuser.execute("update architect.proposal set state = 'kept'")
     with cluster.connect(database, user=OPERATOR) as operator:
         refused(operator, f"select architect._begin_rollback({number}, 'x')", "P0002", "there is no proposal")
@@ -219,7 +233,9 @@ def test_ceilings(cluster: Cluster, database: str, superuser: Connection) -> Non
     call = f"call architect.sp_deploy_approved({number}, wait => '1 minute')"
     with cluster.connect(database, user=OPERATOR) as operator:
         superuser.execute("select architect.set_policy('create_index', max_changes_per_day => 0)")
-        refused(operator, call, "55000", "0 changes were begun in the last 24 hours, the policy allows 0")
+        raise_it = "select architect.set_policy('create_index', max_changes_per_day => 1);"
+        words = "0 changes were begun in the last 24 hours, the policy allows 0"
+        refused(operator, call, "55000", words, hint=raise_it)
         superuser.execute("select architect.set_policy('create_index', 'observe', max_changes_per_day => 5)")
         refused(operator, call, "55000", "the policy for create_index is observe: nothing is applied")
         superuser.execute("select architect.set_policy('create_index', 'supervised')")
@@ -228,6 +244,16 @@ def test_ceilings(cluster: Cluster, database: str, superuser: Connection) -> Non
         call = f"call architect.sp_deploy_approved({other}, wait => '1 minute')"
         refused(operator, call, "55000", f"proposal {number} on the same table is not finished")
     assert state(superuser, other) == "approved"
+
+
+def test_what_is_not_measured_says_where_to_look(cluster: Cluster, database: str, superuser: Connection) -> None:
+    people.make_table(superuser)
+    superuser.execute(f"select architect.enroll('{APP}')")
+    number = people.approved_change(cluster, database, INDEX)
+    superuser.execute("drop extension pg_stat_statements")
+    with cluster.connect(database, user=OPERATOR) as operator:
+        call = f"call architect.sp_deploy_approved({number}, wait => '1 minute')"
+        refused(operator, call, "55000", "nothing could be measured", hint="select * from architect.check_health();")
 
 
 def test_a_policy_that_only_observes(cluster: Cluster, database: str, superuser: Connection) -> None:
@@ -259,7 +285,7 @@ def test_a_policy_that_only_observes(cluster: Cluster, database: str, superuser:
         assert notices == [
             "the policy for create_index is observe: the proposal is kept, but not put before the approvers. " + change
         ]
-        for call in (f"select architect.approve({other})", deploy.replace(str(number), str(other))):
+        for call in (f"select architect.approve({other}, 'x')", deploy.replace(str(number), str(other))):
             with pytest.raises(psycopg.Error) as caught:
                 superuser.execute(call)
             assert caught.value.diag.message_hint == (

@@ -64,6 +64,19 @@ def test_trust_is_a_warning_that_names_the_line(superuser: Connection, hba_file:
     assert [status for status, *_ in health(superuser)] == ["ok"]
 
 
+def test_the_way_back_from_the_emergency_stop(superuser: Connection) -> None:
+    """Whatever pg_hba.conf lets in: the role itself may not log in."""
+    executor = "select status, detail, remedy from architect.check_health() where component = 'executor'"
+    superuser.execute(f"alter role {EXECUTOR} nologin")
+    try:
+        ((status, detail, remedy),) = superuser.execute(executor).fetchall()
+    finally:
+        superuser.execute(f"alter role {EXECUTOR} login")
+    assert (status, remedy) == ("warning", f"alter role {EXECUTOR} login;")
+    assert detail == f"approved changes have to be run by hand: {EXECUTOR} is not permitted to log in"
+    assert superuser.execute(executor).fetchone()[0] == "ok"
+
+
 @pytest.mark.parametrize(
     ("lines", "found"),
     [

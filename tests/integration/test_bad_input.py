@@ -144,6 +144,7 @@ def test_every_text_gets_an_answer(superuser: Connection, name: str) -> None:
         ("select architect.set_setting('min_share', '1e400000')", 'setting "min_share" cannot be'),
         ("select architect.set_setting('min_share', '2')", 'setting "min_share" cannot be'),
         ("select architect.set_setting('min_share', '0.5' || repeat(' ', 100))", 'setting "min_share" cannot be'),
+        ("select architect.approve(1, ' ')", "an approval needs a reason"),
         ("select architect.approve(1, repeat('x', 10001))", "the reason has 10001 characters"),
         ("select architect.reject(1, repeat('x', 10001))", "the reason has 10001 characters"),
         ("call architect.sp_rollback(1, repeat('x', 10001))", "the reason has 10001 characters"),

@@ -167,8 +167,7 @@ def test_a_measurement(shop: Shop, how: str) -> None:
     deployment_is_stopped(shop, proposal, how, lambda: measuring(shop, proposal))
     assert shop.indexes() == {"orders_customer": True}
     assert shop.value("select count(*) from architect.must_roll_back") == 0
-    shop.rows("select pg_stat_statements_reset()")
-    shop.workload()  # the slow one is forgotten
+    shop.forget_slow()
     goes_on(shop, proposal)
     assert shop.value("select count(*) from architect.measurement") == 1
 

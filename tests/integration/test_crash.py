@@ -157,8 +157,7 @@ def recovers(shop: Shop, proposal: int, phase: str) -> None:
         assert f"call architect.sp_deploy_approved({proposal}" in (remedy or "")
     # After a crash pg_stat_statements is empty: the measurement knows the workload from earlier snapshots.
     if phase == "measurement":
-        shop.rows("select pg_stat_statements_reset()")
-        shop.workload()  # without the slow statement
+        shop.forget_slow()
     assert shop.deploy(proposal)[0] == "improved", shop.explanation(proposal)
     assert shop.indexes() == {"orders_customer": True}
     assert shop.rows("select state, verdict, error from architect.proposals") == [("kept", "improved", None)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import psycopg
 import pytest
 from psycopg.rows import dict_row
@@ -38,9 +40,12 @@ def test_a_dry_run_changes_nothing_and_says_what_it_would_do(shop: Shop) -> None
     before = dict(shop.rows(OUTSIDE))
     run_id, next_step, notices = run(shop, "max_changes_per_run => 5, debug => true")
     assert dict(shop.rows(OUTSIDE)) == before
-    phases = [notice.split(":")[0] for notice in notices if not notice.startswith("log of run")]
-    assert list(dict.fromkeys(phases)) == ["analyze", "diagnose", "generate", "gate", "record", "next step"]
-    assert any(notice.startswith(f"log of run {run_id}: analyze: ") for notice in notices)
+    phases = ["analyze", "diagnose", "generate", "gate", "record"]
+    took = f"run {run_id} took"
+    assert list(dict.fromkeys(notice.split(":")[0] for notice in notices)) == [*phases, took, "next step"]
+    assert len(set(notices)) == len(notices)
+    (times,) = [notice.removeprefix(f"{took}: ") for notice in notices if notice.startswith(took)]
+    assert re.fullmatch(", ".join(rf"{phase} \d+\.\d\d s" for phase in phases), times), times
     assert "dry_run => false" in next_step
     found = proposals(shop)
     assert len(found) >= 3
@@ -52,7 +57,7 @@ def test_a_dry_run_changes_nothing_and_says_what_it_would_do(shop: Shop) -> None
     error = shop.begin_deployment(found[0]["proposal_id"]).failure()
     assert "is proposed, it cannot be deployed" in (error.diag.message_primary or "")
     with shop.connect("ines") as ines, pytest.raises(psycopg.errors.ObjectNotInPrerequisiteState):
-        ines.execute("select architect.approve(%s)", (found[0]["proposal_id"],))
+        ines.execute("select architect.approve(%s, 'x')", (found[0]["proposal_id"],))
 
 
 def test_a_proposal_says_why_with_true_numbers(shop: Shop) -> None:
@@ -119,7 +124,8 @@ def test_the_whole_session(shop: Shop) -> None:
     (one,) = proposals(shop)
     proposal = one["proposal_id"]
     assert (one["state"], one["run_id"], one["requested_by"]) == ("awaiting_approval", run_id, DANA)
-    assert f"architect.approve({proposal}" in next_step
+    decide = f"select architect.approve({proposal}, 'reason'); or: select architect.reject({proposal}, 'reason');"
+    assert next_step == f"a member of architect_approver decides: {decide}"
     assert shop.indexes() == {}
     with shop.connect("ines") as ines:
         query = "select proposal_id, requested_by, approve_with from architect.pending_approvals"
@@ -179,6 +185,17 @@ def check_rollback(shop: Shop, proposal: int) -> None:
     assert "there is nothing to roll back" in (error.diag.message_primary or "")
 
 
+def test_the_next_step_holds_whole_statements(shop: Shop) -> None:
+    _, next_step, _ = run(shop, "dry_run => false, max_changes_per_run => 5")
+    words, _, rest = next_step.partition(": ")
+    assert words == f"a member of architect_approver decides about each of {len(proposals(shop))}"
+    look, approve, reject = re.split("; (?:then|or): ", rest)
+    with shop.connect("ines") as ines:
+        assert len(ines.execute(look).fetchall()) == len(proposals(shop))
+        ines.execute(approve)
+        assert ines.execute(reject).fetchone() == ("rejected",)
+
+
 def test_what_is_open_or_was_undone_lately_is_not_proposed_again(shop: Shop) -> None:
     only_customers(shop)
     run(shop, "dry_run => false")
@@ -196,7 +213,8 @@ def test_what_is_open_or_was_undone_lately_is_not_proposed_again(shop: Shop) -> 
         assert len(proposals(shop)) == 1, state
         assert f"run_log where run_id = {run_id}" in next_step
         if state != "kept":  # with the index in place nothing is slow
-            assert any("left out" in notice and state.replace("_", " ") in notice for notice in notices), notices
+            words = {"awaiting_approval": "awaiting approval", "reverted": "rolled back by a person"}[state]
+            assert any("left out" in notice and words in notice for notice in notices), notices
     shop.set(retry_after="0")
     run(shop)
     assert len(proposals(shop)) == 2
@@ -320,6 +338,9 @@ def test_settings_that_a_database_may_have(shop: Shop) -> None:
     proposal = shop.approve(shop.value("select proposal_id from architect.pending_approvals"))
     assert shop.deploy(proposal)[0] == "improved", shop.explanation(proposal)
     assert shop.begin(f"call architect.sp_rollback({proposal}, 'maintenance')").result()[0] == "reverted"
+    other = shop.propose(UNUSED_INDEX)
+    with shop.connect("ines") as ines:
+        assert ines.execute("select architect.reject(%s, 'no')", (other,)).fetchone() == ("rejected",)
 
 
 def test_an_empty_workload(shop: Shop) -> None:

@@ -28,6 +28,18 @@ def enrollment(connection: Connection) -> tuple[object, ...] | None:
     ).fetchone()
 
 
+def test_a_membership_belongs_to_the_whole_server(cluster: Cluster, database: str, superuser: Connection) -> None:
+    """A copy of the database takes the executor's rights in the original, too: the answers say so."""
+    (told,) = superuser.execute(f"select architect.enroll('{OWNER}')").fetchone() or ("",)
+    assert f"the rights of {OWNER}, in every database of this server" in told
+    effective = "select is_effective from architect.enrollments"
+    assert superuser.execute(effective).fetchone() == (True,)
+    with cluster.database() as other, cluster.connect(other) as connection:
+        (told,) = connection.execute(f"select architect.withdraw('{OWNER}')").fetchone() or ("",)
+    assert told.endswith(f"no longer holds the rights of {OWNER}, in any database of this server")
+    assert superuser.execute(effective).fetchone() == (False,)
+
+
 def test_an_enrollment_stays_as_it_was_noted(cluster: Cluster, database: str, superuser: Connection) -> None:
     superuser.execute(f"select architect.enroll('{OWNER}')")
     noted = enrollment(superuser)

@@ -189,6 +189,21 @@ def test_what_was_rejected_is_said_before_that_nobody_can_do_it(stock: Cluster) 
 
 
 @needs_a_server_user
+def test_a_role_that_may_not_log_in_gets_no_jobs(stock: Cluster) -> None:
+    """The emergency stop holds for pg_cron, too: it refuses such a role."""
+    ask(stock, CRON, "alter role architect_executor nologin")
+    try:
+        lines = ask(stock, CRON, "select * from architect.check_health() where component in ('executor', 'pg_cron')")
+    finally:
+        ask(stock, CRON, "alter role architect_executor login")
+    told, mend = "architect_executor is not permitted to log in", "alter role architect_executor login;"
+    assert lines.splitlines() == [
+        f"executor|warning|approved changes have to be run by hand: {told}|{mend}",
+        f"pg_cron|info|{told}, which its jobs need|{mend}",
+    ]
+
+
+@needs_a_server_user
 def test_pg_cron_leaves_no_jobs_behind(stock: Cluster) -> None:
     until(lambda: ask(stock, CRON, "select count(*) from cron.job") == "0", "the jobs are unscheduled", 75)
     ended = "select command, status, return_message from cron.job_run_details where status <> 'succeeded'"

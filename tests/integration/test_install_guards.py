@@ -40,6 +40,16 @@ PREPARED = {
         "exists with attributes",
         "alter role architect_executor noreplication",
     ),
+    "password": (
+        "create role architect_executor login password 'known'",
+        'role "architect_executor" has a password',
+        "alter role architect_executor password null",
+    ),
+    "password without login": (
+        "create role architect_owner password 'known'",
+        'role "architect_owner" has a password',
+        "alter role architect_owner password null",
+    ),
     "a stranger inside": (
         "create role architect_executor login; create role mallory login in role architect_executor",
         'role mallory is a member of "architect_executor"',
@@ -58,18 +68,57 @@ PREPARED = {
 }  # fmt: skip
 
 
+def without_roles(connection: Connection) -> None:
+    for role in ("owner", "planner", "reader", "executor", "operator", "approver", "admin", "viewer"):
+        connection.execute(f"drop role if exists architect_{role}")
+    connection.execute("drop role if exists mallory")
+
+
 @pytest.mark.parametrize("how", sorted(PREPARED))
 def test_prepared_roles(untouched: Cluster, how: str) -> None:
     prepare, words, mend = PREPARED[how]
     with untouched.database("template1") as name, untouched.connect(name) as connection:
-        for role in ("owner", "planner", "reader", "executor", "operator", "approver", "admin", "viewer"):
-            connection.execute(f"drop role if exists architect_{role}")
-        connection.execute("drop role if exists mallory")
+        without_roles(connection)
         connection.execute(prepare)
         message = refused(connection, INSTALL, "42501", words)
         assert "architect_" in message
         assert connection.execute("select from pg_extension where extname = 'pg_architect'").fetchone() is None
         connection.execute(mend)
+        connection.execute(INSTALL)
+        connection.execute("drop extension pg_architect")
+
+
+@pytest.mark.parametrize("quote", ["off", "on"])
+def test_adopted_roles(untouched: Cluster, quote: str) -> None:
+    """Whoever may approve already is named, and the executor's sessions begin as they should, in this database, too."""
+    told: list[str] = []
+    with untouched.database("template1") as name, untouched.connect(name) as connection:
+        without_roles(connection)
+        connection.execute(f"""
+            create role architect_executor login;
+            alter role architect_executor set lock_timeout = 0;
+            alter role architect_executor set statement_timeout = 0;
+            alter role architect_executor in database "{name}" set statement_timeout = 0;
+            create role architect_approver;
+            create role mallory login in role architect_approver""")
+        connection.add_notice_handler(lambda diagnostic: told.append(str(diagnostic.message_primary)))
+        connection.execute(f"set quote_all_identifiers = {quote}".encode())
+        connection.execute(INSTALL)
+        assert [line for line in told if "member" in line] == [
+            'role "mallory" is already a member of architect_approver'
+        ]
+        with untouched.connect(name, user="architect_executor") as executor:
+            for setting, value in (
+                ("search_path", "pg_catalog, pg_temp"),
+                ("lock_timeout", "1min"),
+                ("statement_timeout", "1h"),
+                ("deadlock_timeout", "100ms"),
+                ("client_connection_check_interval", "1s"),
+            ):
+                row = executor.execute("select replace(current_setting(%s), '\"', '')", (setting,)).fetchone()
+                assert row == (value,)
+        # All roles are there now.
+        connection.execute("drop extension pg_architect")
         connection.execute(INSTALL)
         connection.execute("drop extension pg_architect")
 

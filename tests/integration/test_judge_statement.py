@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from support.cluster import Cluster
+from support.people import APP, make_people, make_table
 from support.traps import DANGEROUS, HARMLESS, SUSPECT, Connection, prove, traces
 
 HOSTILE = (Path(__file__).parents[1] / "data" / "hostile_statements.txt").read_text().splitlines()
@@ -92,6 +93,25 @@ def test_what_is_judged_can_be_applied_and_reverted(shop_table: Connection) -> N
     shop_table.execute(drop["apply_sql"])
     shop_table.execute(drop["revert_sql"])
     assert shop_table.execute(definition).fetchone() == before
+
+
+def test_what_was_approved_is_deployed_however_names_are_quoted(cluster: Cluster, database: str) -> None:
+    """The objects of a proposal are compared by their names, too, in a session with other settings."""
+    with cluster.connect(database) as connection:
+        make_people(connection)
+        make_table(connection)
+        connection.execute(f"select architect.enroll('{APP}')")
+        connection.execute("select architect.set_policy('create_index', allow_self_approval => true)")
+        connection.execute("set quote_all_identifiers = on")
+        number = connection.execute(
+            "select architect.propose_change('create index concurrently by_a on app.thing (a)', 'it helps')"
+        ).fetchone()
+        assert number is not None
+        connection.execute("select architect.approve(%s, 'looks right')", number)
+        connection.execute("set quote_all_identifiers = off")
+        step = connection.execute("select architect._step(%s, null)", number).fetchone()
+        assert step is not None
+        assert step[0]["action"] == "baseline", step
 
 
 @pytest.mark.parametrize(

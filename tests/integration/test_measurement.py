@@ -11,14 +11,13 @@ import psycopg
 import pytest
 
 from pg_architect.experiment import writes
-from pg_architect.experiment.replay import ReplayStatement
 from support.cluster import Cluster
-from support.experiment import BY_CUSTOMER, EXECUTOR, Session, oid, valid
+from support.experiment import BY_CUSTOMER, EXECUTOR, Query, Session, note, oid, valid
 
 
-def measured(
-    cluster: Cluster, db: str, statements: list[ReplayStatement], index: str, **request: Any
-) -> dict[str, Any]:
+def measured(cluster: Cluster, db: str, statements: list[Query], index: str, **request: Any) -> dict[str, Any]:
+    with cluster.connect(db) as owner:
+        note(owner, 1, statements)
     with cluster.connect(db, EXECUTOR) as executor:
         found = oid(executor, index)
         table = executor.execute("select indrelid::bigint from pg_index where indexrelid = %s", [found]).fetchone()
@@ -29,9 +28,7 @@ def measured(
             "statements": [
                 {
                     "id": one.statement_id,
-                    "text": one.text,
-                    "types": one.parameter_types,
-                    "sets": one.parameter_sets,
+                    "sets": one.sets,
                     "calls": one.calls,
                     "ms": one.mean_ms,
                     "reason": one.reason,
@@ -45,8 +42,8 @@ def measured(
 
 
 def test_a_measurement_in_a_procedure_is_decided_and_recorded(cluster: Cluster, db: str) -> None:
-    other = ReplayStatement(2, "", (), (), 10, 1.0, reason="not plannable: user code")
-    failing = ReplayStatement(3, "select 1 / (id - 1) from public.orders", (), ((),), 20, 1.0)
+    other = Query(2, "", (), (), 10, 1.0, reason="not plannable: user code")
+    failing = Query(3, "select 1 / (id - 1) from public.orders", (), ((),), 20, 1.0)
     decision = measured(cluster, db, [BY_CUSTOMER, other, failing], "public.ours_customer")
     assert decision["verdict"] == "improved", decision["explanation"]
     assert decision["keep"]
@@ -77,7 +74,7 @@ def test_a_measurement_in_a_procedure_is_decided_and_recorded(cluster: Cluster, 
 
 
 def test_a_cancel_ends_a_measurement_in_a_procedure_within_a_second(cluster: Cluster, db: str) -> None:
-    endless = ReplayStatement(
+    endless = Query(
         1, "select count(*) from public.orders as a, public.orders as b where a.id <> b.customer", (), ((),), 1, 1.0
     )
     with cluster.connect(db) as owner:
@@ -118,7 +115,7 @@ def test_a_plan_that_regresses_although_its_cost_falls_is_caught(cluster: Cluste
         owner.execute("create index ours_id on public.jobs (id)")
         owner.execute(f"alter role {EXECUTOR} in database {db} set max_parallel_workers_per_gather = 0")
         owner.execute(f"alter role {EXECUTOR} in database {db} set random_page_cost = 1.1")
-    regressing = ReplayStatement(
+    regressing = Query(
         5,
         "select * from public.jobs where not done and id > $1 order by id limit 1",
         ("integer",),

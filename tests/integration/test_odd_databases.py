@@ -234,9 +234,9 @@ def test_other_encodings(cluster_factory: Any) -> None:
     query = 'select * from "größe" where "größe" = 5'
     server = cluster_factory()
     with server.connect() as connection:
-        for encoding in ("LATIN1", "SQL_ASCII", "UTF8"):
+        for encoding in ("LATIN1", "EUC_JP", "SQL_ASCII", "UTF8"):
             connection.execute(f"create database in_{encoding} encoding '{encoding}' locale 'C' template template0")
-    for name in ("in_latin1", "in_utf8"):
+    for name in ("in_latin1", "in_euc_jp", "in_utf8"):
         with server.connect(name, client_encoding="UTF8") as connection:
             install_extensions(connection)
             connection.execute(text.encode())
@@ -245,7 +245,7 @@ def test_other_encodings(cluster_factory: Any) -> None:
             connection.execute("select * from architect.check_health()")
             assert connection.execute(
                 "select relation_names[1] from architect.statement where kind = 'select' and relation_names[1] ~ 'gr'"
-            ).fetchone() == ("public.größe",)
+            ).fetchone() == ('public."größe"',)
     # A database without an encoding holds bytes that are no text; pg_stat_statements then fails in all others.
     with server.connect("in_sql_ascii", client_encoding="SQL_ASCII") as connection:
         connection.execute(text.encode("latin-1"))

@@ -125,6 +125,29 @@ def test_a_kept_index_is_followed_through_reindex_concurrently(shop: Shop) -> No
     assert shop.indexes() == {}
 
 
+def test_a_kept_index_that_somebody_dropped_is_told(shop: Shop) -> None:
+    """And one that became invalid; not one that REINDEX CONCURRENTLY made anew. Undoing it says that it is gone."""
+    proposal = shop.approved(CUSTOMER_INDEX)
+    assert shop.deploy(proposal)[0] == "improved", shop.explanation(proposal)
+    component = f"proposal {proposal}"
+    shop.rows("reindex index concurrently app.orders_customer")
+    assert shop.health(component) == []
+    shop.rows("update pg_index set indisvalid = false where indexrelid = 'app.orders_customer'::regclass")
+    ((status, detail, remedy),) = shop.health(component)
+    assert (status, detail) == ("warning", "kept, but its index orders_customer of app.orders is invalid")
+    mend, undo = (remedy or "").split(" or undo it: ")
+    assert undo == f"call architect.sp_rollback({proposal}, 'the index is invalid');"
+    shop.rows(mend)
+    assert shop.health(component) == []
+    shop.rows("drop index app.orders_customer")
+    ((status, detail, remedy),) = shop.health(component)
+    assert (status, detail) == ("warning", "kept, but its index orders_customer of app.orders is gone")
+    call = shop.begin(remedy or "")
+    assert call.result()[0] == "reverted"
+    assert f"the index of proposal {proposal} is gone already: there is nothing to drop" in call.notices
+    assert shop.health(component) == []
+
+
 def test_a_renamed_index_is_not_called_reverted(shop: Shop) -> None:
     proposal = shop.approved(CUSTOMER_INDEX)
     assert shop.deploy(proposal)[0] == "improved"

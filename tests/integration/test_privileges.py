@@ -33,7 +33,7 @@ MAY_CALL = {
     ADMIN: {"set_setting", "reset_setting", "set_policy", "enroll", "withdraw", "_record_enrollment", "_unfit_owner"},
 }  # fmt: skip
 # Rows of single samples are for the admin; what only the measurement uses is for nobody.
-HIDDEN = {"built_index", "measurement_sample", "must_roll_back", "replay"}
+HIDDEN = {"built_index", "measurement_sample", "must_roll_back", "replay", "replay_statement"}
 
 
 @pytest.fixture
@@ -236,48 +236,35 @@ def test_the_switch_is_for_the_executor(cluster: Cluster, database: str, superus
     assert rows == [(0,)]
 
 
-LENT = """
-insert into architect.statement (deployment_id, query_id, role_oid, role_name, kind, fingerprint, text, plannable, relation_oids)
-select architect._this_deployment(), 1, 't_app'::regrole, 't_app', 'select', '', 'select 1', true,
-       array['app.thing'::regclass]
-returning statement_id
-"""
-
-
-def test_rights_are_lent_to_the_executor_for_its_replay_alone(
+def test_the_executor_replays_what_was_noted_for_its_measurement_alone(
     cluster: Cluster, database: str, superuser: Connection
 ) -> None:
     people.make_table(superuser)
-    number = people.insert_proposal(superuser, OPERATOR, "verifying")
-    made = superuser.execute(LENT).fetchone()  # type: ignore[arg-type]
-    assert made is not None
-    call = f"select architect._lend_for_replay({made[0]})"
-    announce = (
-        f"select architect._begin_replay({number}, 60)",
-        f"select architect._begin_statement({number}, {made[0]})",
+    superuser.execute(
+        "insert into architect.replay_statement"
+        " values (1, 7, 'select a from app.thing', '{}', 't_app'::regrole, array['app.thing'::regclass])"
     )
-    refusal = f"this session does not replay statement {made[0]}"
+    call = "select architect._replay_once(7, '{}') ->> 'rows'"
+    announce = ("select architect._begin_replay(1, 60)", "select architect._begin_statement(1, 7)")
+    refusal = "this session does not replay statement 7"
     with cluster.connect(database, user="architect_executor") as executor:
         refused_by_server(executor, "select architect._lend_rights('t_app'::regrole, '{}')")
+        refused_by_server(executor, "select architect._planner_replay('select a from app.thing', '{}', '{}')")
+        refused_by_server(executor, "update architect.replay_statement set text = ''")
         refused(executor, call, "55000", refusal)
         for statement in announce:
-            executor.execute(statement)  # type: ignore[arg-type]
-        refused(executor, call, "55000", refusal)  # nothing was built
-        superuser.execute(
-            "insert into architect.built_index (deployment_id, index_oid, relation_oid, index_name, proposal_id)"
-            f" select architect._this_deployment(), 1, 'app.thing'::regclass, 'x', {number}"
-        )
-        refused(executor, call.replace(str(made[0]), "0"), "55000", "this session does not replay statement 0")
+            executor.execute(statement)
+        refused(executor, call.replace("7", "8"), "55000", "this session does not replay statement 8")
         with executor.transaction(force_rollback=True):
-            executor.execute(call)  # type: ignore[arg-type]
+            assert executor.execute(call).fetchone() == ("2000",)
             assert executor.execute("select pg_has_role('architect_planner', 't_app', 'usage')").fetchone() == (True,)
         with pytest.raises(psycopg.errors.InvalidTransactionTermination):
-            executor.execute(call)  # type: ignore[arg-type]
+            executor.execute(call)
     people.make_role(superuser, "t_impostor", "architect_executor")
     try:
         with cluster.connect(database, user="t_impostor") as impostor:
             for statement in announce:
-                impostor.execute(statement)  # type: ignore[arg-type]
+                impostor.execute(statement)
             refused(impostor, call, "55000", refusal)
     finally:
         superuser.execute("drop role t_impostor")

@@ -10,18 +10,21 @@ import pytest
 
 from pg_architect.core.errors import ArchitectError
 from pg_architect.experiment import replay
-from pg_architect.experiment.replay import Budget, ReplayStatement
+from pg_architect.experiment.replay import Budget
 from support.cluster import Cluster
-from support.experiment import BY_CUSTOMER, EXECUTOR, Session, oid, valid
+from support.experiment import BY_CUSTOMER, EXECUTOR, Query, Session, announced, note, oid, valid
 
 
-def replayed(
-    cluster: Cluster, db: str, *statements: ReplayStatement, index: str = "public.ours_customer", **budget: Any
-) -> Any:
+def replayed(cluster: Cluster, db: str, *queries: Query, index: str = "public.ours_customer", **budget: Any) -> Any:
+    with cluster.connect(db) as owner:
+        note(owner, 1, queries)
     with cluster.connect(db, EXECUTOR, autocommit=False) as executor:
         found = oid(executor, index)
         executor.rollback()
-        return replay.replay(Session(executor), found, statements, Budget(**{"seconds": 60, **budget}))
+        session = Session(executor)
+        statements = [one.statement for one in queries]
+        limits = Budget(**{"seconds": 60, **budget})
+        return replay.replay(session, found, statements, limits, announced(session, 1))
 
 
 def test_a_replay_compares_the_two_plans_and_leaves_nothing_behind(cluster: Cluster, db: str) -> None:
@@ -43,11 +46,9 @@ def test_a_replay_compares_the_two_plans_and_leaves_nothing_behind(cluster: Clus
 
 def test_typed_parameters_nulls_and_statements_without_parameters(cluster: Cluster, db: str) -> None:
     statements = (
-        ReplayStatement(
-            1, "select id from public.orders where customer = any ($1)", ("integer[]",), (("{1,2}",),), 9, 1
-        ),
-        ReplayStatement(2, "select count(*) from public.orders where customer = 7", (), ((),), 8, 1),
-        ReplayStatement(3, "select id from public.orders where customer = $1", ("integer",), ((None,),), 7, 1),
+        Query(1, "select id from public.orders where customer = any ($1)", ("integer[]",), (("{1,2}",),), 9, 1),
+        Query(2, "select count(*) from public.orders where customer = 7", (), ((),), 8, 1),
+        Query(3, "select id from public.orders where customer = $1", ("integer",), ((None,),), 7, 1),
     )
     results = replayed(cluster, db, *statements)
     assert [one.reason for one in results] == [None, None, None]
@@ -68,7 +69,7 @@ def test_values_reach_the_statement_as_the_server_reads_them(cluster: Cluster, d
         ("text", "it's", "$1 = 'it''s'"),
     )
     statements = [
-        ReplayStatement(i, f"select 1 where {condition}", (kind,), ((value,),), 1, 0.1)
+        Query(i, f"select 1 where {condition}", (kind,), ((value,),), 1, 0.1)
         for i, (kind, value, condition) in enumerate(typed)
     ]
     for one in replayed(cluster, db, *statements):
@@ -98,7 +99,7 @@ def test_what_fails_is_reported_and_the_next_is_measured(cluster: Cluster, db: s
     with cluster.connect(db) as owner:
         owner.execute("create table public.secret (x int)")
         owner.execute("alter table public.secret enable row level security")
-    failing = ReplayStatement(9, text, ("integer",), (("5",),), 10_000, 5.0)
+    failing = Query(9, text, ("integer",), (("5",),), 10_000, 5.0)
     first, second = replayed(cluster, db, BY_CUSTOMER, failing)
     assert first.reason is not None
     assert first.reason.startswith(reason)
@@ -109,8 +110,8 @@ def test_what_fails_is_reported_and_the_next_is_measured(cluster: Cluster, db: s
 
 
 def test_what_does_not_fit_into_the_time_limit_is_reported(cluster: Cluster, db: str) -> None:
-    slow = ReplayStatement(2, "select count(*) from public.orders", (), ((),), 1000, 60_000.0)
-    longer_than_thought = ReplayStatement(
+    slow = Query(2, "select count(*) from public.orders", (), ((),), 1000, 60_000.0)
+    longer_than_thought = Query(
         3,
         "select count(*) from public.tags as a, public.tags as b where a.tag = b.tag and a.id < 900",
         (),
@@ -129,9 +130,7 @@ def test_a_parallel_plan_is_replayed(cluster: Cluster, db: str) -> None:
     with cluster.connect(db) as owner:
         for setting in ("parallel_setup_cost = 0", "parallel_tuple_cost = 0", "min_parallel_table_scan_size = 0"):
             owner.execute(f"alter role {EXECUTOR} in database {db} set {setting}")
-    statement = ReplayStatement(
-        1, "select sum(length(filler)) from public.orders where state <> $1", ("text",), (("x",),), 1, 5
-    )
+    statement = Query(1, "select sum(length(filler)) from public.orders where state <> $1", ("text",), (("x",),), 1, 5)
     (samples,) = replayed(cluster, db, statement)
     assert samples.reason is None
     assert max(run.workers for run in samples.runs) > 0
@@ -139,17 +138,20 @@ def test_a_parallel_plan_is_replayed(cluster: Cluster, db: str) -> None:
 
 
 def test_a_cancel_ends_a_replay_within_a_second(cluster: Cluster, db: str) -> None:
-    endless = ReplayStatement(
+    endless = Query(
         1, "select count(*) from public.orders as a, public.orders as b where a.id <> b.customer", (), ((),), 1, 1.0
     )
+    with cluster.connect(db) as owner:
+        note(owner, 1, [endless])
     with cluster.connect(db, EXECUTOR, autocommit=False) as executor:
         index = oid(executor, "public.ours_customer")
         executor.rollback()
+        session = Session(executor)
         timer = threading.Timer(1.0, executor.cancel)
         timer.start()
         begun = time.monotonic()
         with pytest.raises(ArchitectError) as caught:
-            replay.replay(Session(executor), index, [endless], Budget(60))
+            replay.replay(session, index, [endless.statement], Budget(60), announced(session, 1))
         assert caught.value.sqlstate == "57014"
         assert time.monotonic() - begun < 2.0
     with cluster.connect(db) as owner:

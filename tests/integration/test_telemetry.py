@@ -111,6 +111,55 @@ def test_what_is_ours_is_not_theirs(app: psycopg.Connection[Any], owner: Psycopg
     assert not [text for text in texts if "architect" in text]
 
 
+def test_what_a_statement_writes_to(app: psycopg.Connection[Any], owner: PsycopgDatabase) -> None:
+    app.execute("create table public.archive (like public.orders)")
+    app.execute("insert into public.archive select * from public.orders where id < 5")
+    app.execute("update public.archive as a set id = a.id from public.orders as o where o.id = a.id")
+    app.execute("delete from public.archive where id = 1")
+    app.execute("select count(*) from public.archive")
+    oid, other = (
+        app.execute(f"select 'public.{name}'::regclass::oid::bigint").fetchone() for name in ("archive", "orders")
+    )
+    assert oid
+    assert other
+    snapshot = statements.take_snapshot(owner)
+    found = {s.kind: (s.relations, s.written_oid) for s in statements.captured(owner, snapshot, relation_oid=oid[0])}
+    assert found == {
+        "insert": (("public.archive", "public.orders"), oid[0]),
+        "update": (("public.archive", "public.orders"), oid[0]),
+        "delete": (("public.archive",), oid[0]),
+        "select": (("public.archive",), None),
+    }
+    reading = [s.kind for s in statements.captured(owner, snapshot, relation_oid=other[0])]
+    assert sorted(reading) == ["insert", "update"]
+
+
+def test_what_is_executed_by_its_name_is_known_by_its_query(
+    app: psycopg.Connection[Any], owner: PsycopgDatabase
+) -> None:
+    app.execute("prepare by_customer (int) as select id from public.orders where customer_id = $1")
+    for number in range(3):
+        app.execute(f"execute by_customer ({number})")
+    snapshot = statements.take_snapshot(owner)
+    (one,) = (s for s in statements.captured(owner, snapshot) if s.text and "customer_id" in s.text)
+    assert (one.kind, one.calls, one.relations, one.plannable) == ("select", 3, ("public.orders",), True)
+    assert one.text.lower() == "select id from public.orders where customer_id = $1"
+
+
+def test_what_there_was_no_time_for_comes_with_the_next_snapshot(
+    app: psycopg.Connection[Any], owner: PsycopgDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.execute("select id from public.orders where customer_id = 1")
+    monkeypatch.setattr(statements, "LOOKING_SECONDS", -1.0)
+    first = statements.take_snapshot(owner)
+    assert statements.captured(owner, first) == []
+    assert statements.left_out(owner, first) > 0
+    monkeypatch.undo()
+    second = statements.take_snapshot(owner)
+    assert any(s.text and "customer_id" in s.text for s in statements.captured(owner, second))
+    assert statements.left_out(owner, second) == 0
+
+
 def test_the_cap_is_counted(app: psycopg.Connection[Any], owner: PsycopgDatabase) -> None:
     for number in range(15):
         app.execute(f"select {', '.join(['id'] * (number + 1))} from public.orders where id = 1")
@@ -211,7 +260,7 @@ def test_quoted_and_non_ascii_names(app: psycopg.Connection[Any], owner: Psycopg
     seen = examine(owner)
     item = next(i for i in seen.examined if i.captured.text and "Näme" in i.captured.text)
     assert item.reason is None
-    assert item.captured.relations == ('public.Ünï "quoted"',)
+    assert item.captured.relations == ('public."Ünï ""quoted"""',)
     assert [(u.column, u.use) for u in item.uses.columns] == [("order", "equality"), ("Näme", "order")]
     assert item.plans[0].sequential("public", 'Ünï "quoted"') is not None
 

@@ -81,6 +81,17 @@ def test_a_run_gives_way_to_whoever_waits_for_it(shop: Shop) -> None:
     assert shop.state(proposal) == "kept", shop.explanation(proposal)
 
 
+def test_a_build_elsewhere_waits_for_the_end_of_a_run(shop: Shop) -> None:
+    """It waits for every transaction, as long as it takes, and holds nobody up meanwhile."""
+    proposal = grown(shop, "4")
+    call = shop.begin_deployment(proposal)
+    until(lambda: shop.value(IN_A_RUN), "a run goes on")
+    build = shop.begin("create index concurrently on app.quiet (b)", "postgres")
+    assert call.join(60).error is None
+    assert build.join(60).error is None
+    assert why_not(shop) == ["a run of it was ended, because the time for it was over"]
+
+
 def test_a_cancel_of_the_call_is_not_taken_for_that_of_the_watch(shop: Shop) -> None:
     proposal = grown(shop, "30")
     call = shop.begin_deployment(proposal)

@@ -1,6 +1,6 @@
 -- Approval: by another person, once, about exactly what is there.
 begin;
-select plan(16);
+select plan(20);
 
 create role tap_operator login in role architect_operator;
 create role tap_approver login in role architect_approver;
@@ -10,7 +10,7 @@ create function pg_temp.make(who text) returns bigint language sql as $$
     relation_owner, index_name, title, hypothesis, why, apply_sql, revert_sql, definition, risk_level, impact, prediction,
     gate_verdict, gate_reasons, gate_version, gate_objects, digest, state)
   values (architect._this_deployment(), 'rules', 'create_index', who, 0, 'app.thing', 'app', 'i', 't', 'h', 'w',
-    'create index concurrently i on app.thing (a)', 'drop index concurrently app.i', 'd', 'low', 'unknown', '{}',
+    'create index concurrently i on app.thing (a)', 'drop index concurrently app.i', who, 'low', 'unknown', '{}',
     'needs_approval', '[]', '1', '{}', 'x', 'awaiting_approval')
   returning proposal_id
 $$;
@@ -20,22 +20,26 @@ grant select on made to public;
 select is((select count(*) from architect.pending_approvals), 2::bigint, 'two proposals wait');
 
 set local session authorization tap_operator;
-select throws_ok($$select architect.approve((select theirs from made))$$, '42501');
+select throws_ok($$select architect.approve((select theirs from made), 'x')$$, '42501');
 set local session authorization tap_both;
-select throws_like($$select architect.approve((select own from made))$$, '%was requested by tap_both, who may not approve it');
+select results_eq('select approve_with is null from architect.pending_approvals order by proposal_id', array[false, true],
+                  'nobody is told to approve what they requested');
+select throws_like($$select architect.approve((select own from made), 'x')$$, '%was requested by tap_both, who may not approve it');
 set local role architect_approver;
-select throws_like($$select architect.approve((select own from made))$$, '%was requested by tap_both, who may not approve it',
+select throws_like($$select architect.approve((select own from made), 'x')$$, '%was requested by tap_both, who may not approve it',
                    'SET ROLE does not change who asks');
 reset role;
 
 set local session authorization tap_approver;
-select throws_ok($$select architect.approve(-1)$$, 'P0002', 'there is no proposal -1');
+select throws_ok($$select architect.approve(-1, 'x')$$, 'P0002', 'there is no proposal -1');
+select throws_ok($$select architect.approve((select theirs from made), ' ')$$, '22023', 'an approval needs a reason');
+select throws_ok($$select architect.approve((select theirs from made))$$, '22023', 'an approval needs a reason');
 select throws_ok($$select architect.reject((select theirs from made), ' ')$$, '22023', 'a rejection needs a reason');
 select alike(architect.approve((select theirs from made), 'good'), 'approved; deploy with: call architect.sp_deploy_approved(%',
              'approving says what comes next');
-select throws_like($$select architect.approve((select theirs from made))$$, '%is approved, it does not wait for a decision');
+select throws_like($$select architect.approve((select theirs from made), 'x')$$, '%is approved, it does not wait for a decision');
 select is(architect.reject((select theirs from made), 'no longer'), 'rejected', 'an approval can be taken back');
-select throws_like($$select architect.approve((select theirs from made))$$, '%is rejected, it does not wait for a decision');
+select throws_like($$select architect.approve((select theirs from made), 'x')$$, '%is rejected, it does not wait for a decision');
 select is((select count(*) from architect.pending_approvals), 1::bigint, 'the other one still waits');
 
 reset session authorization;
@@ -47,6 +51,7 @@ select throws_ok('delete from architect.approval', '55000', 'rows of architect.a
 
 select architect.set_policy('create_index', allow_self_approval => true);
 set local session authorization tap_both;
+select isnt(approve_with, null, 'where the policy allows it, one is told how') from architect.pending_approvals;
 select lives_ok($$select architect.approve((select own from made), 'alone here')$$, 'where the policy allows it, one may approve alone');
 reset session authorization;
 select is((select self_approved from architect.approval order by approval_id desc limit 1), true, 'and the row says so');

@@ -1,13 +1,13 @@
 -- The state machine of a proposal: which moves there are, what each one writes, and that history stays.
 begin;
-select plan(11 + (select count(*)::int from architect._allowed_transitions()));
+select plan(13 + (select count(*)::int from architect._allowed_transitions()));
 
 create function pg_temp.make(state text) returns bigint language sql as $$
   insert into architect.proposal (deployment_id, generator, change_type, requested_by, relation_oid, relation_name,
     relation_owner, index_name, title, hypothesis, why, apply_sql, revert_sql, definition, risk_level, impact, prediction,
     gate_verdict, gate_reasons, gate_version, gate_objects, digest, state)
   values (architect._this_deployment(), 'rules', 'create_index', 'somebody', 0, 'app.thing', 'app', 'i', 't', 'h', 'w',
-    'create index concurrently i on app.thing (a)', 'drop index concurrently app.i', 'd', 'low', 'unknown', '{}',
+    'create index concurrently i on app.thing (a)', 'drop index concurrently app.i', gen_random_uuid()::text, 'low', 'unknown', '{}',
     'needs_approval', '[]', '1', '{}', 'x', state)
   returning proposal_id
 $$;
@@ -30,6 +30,9 @@ select throws_like(format('select architect._transition(%s, %L)', pg_temp.make('
 select throws_like(format('select architect._transition(%s, %L)', pg_temp.make('kept'), 'no such state'),
                    '%it cannot become no such state');
 select throws_like('select architect._transition(-1, ''approved'')', 'proposal -1 is unknown%');
+
+select throws_ok(format('select architect._begin_rollback(%s, %L)', pg_temp.make('kept'), reason), '22023', 'a rollback needs a reason')
+  from (values (null), (' ')) as blank (reason);
 
 create temp table moved as select pg_temp.make('deploying') as id;
 select architect._transition(id, 'retry', 'a lock') from moved;

@@ -212,7 +212,14 @@ def test_effect_weighs_statements_by_time_and_counts_against_the_observed_cost()
 
 def test_write_cost_and_risk() -> None:
     hot = table(*COLUMNS, updated=1000, hot_updated=900)
-    update = captured(2, kind="update", text="update public.orders set amount = $1 where id = $2", calls=500, rows=500)
+    update = captured(
+        2,
+        kind="update",
+        written_oid=OID,
+        text="update public.orders set amount = $1 where id = $2",
+        calls=500,
+        rows=500,
+    )
     seen = Examination(1, (), (captured(1, calls=100), update), {OID: hot})
     cost = describe.write_cost(seen, Candidate(OID, (Key("amount"),)), hot)
     assert cost.loses_hot
@@ -228,7 +235,7 @@ def test_write_cost_and_risk() -> None:
 
 
 def test_one_call_is_one_call() -> None:
-    insert = captured(2, kind="insert", text="insert", calls=1, rows=1)
+    insert = captured(2, kind="insert", written_oid=OID, text="insert", calls=1, rows=1)
     seen = Examination(1, (), (captured(1, calls=1), insert), {OID: ORDERS})
     cost = describe.write_cost(seen, Candidate(OID, (Key("amount"),)), ORDERS)
     assert cost.text == (

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import functools
+import os
+import resource
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -47,6 +51,50 @@ def test_nesting_is_parsed_or_refused_and_never_crashes(unit: str, depth: int) -
     refused = _sqlstate(lambda: parse.deparse(parse.parse_one(text)))
     assert refused in (None, parse.TOO_COMPLEX)
     assert refused is None or depth > 50
+
+
+@pytest.mark.parametrize(
+    ("stack_megabytes", "server_megabytes", "limit"),
+    [(8, 2, 5000), (8, None, 5000), (None, 7000, 5000), (8, 7, 1536), (8, 7.5, 512), (8, 8, 0)],
+)
+def test_the_limit_fits_the_stack_that_is_free(
+    stack_megabytes: int | None, server_megabytes: float | None, limit: int
+) -> None:
+    stack = resource.RLIM_INFINITY if stack_megabytes is None else stack_megabytes << 20
+    server = None if server_megabytes is None else int(server_megabytes * 1024)
+    assert parse.structure_limit(stack, server) == limit
+
+
+@pytest.mark.parametrize("unit", ["1+", "not ", "1 union select ", "(select ", "case when a then 1 else ", "(1,"])
+def test_the_limit_leaves_room(unit: str) -> None:
+    """Where the server leaves the least, 512 kB, a text at the limit is parsed on half of that and the reserve."""
+    limit = parse.structure_limit(8 << 20, 7680)
+    closing = {"(select ": ")", "case when a then 1 else ": " end", "(1,": ")"}.get(unit, "")
+    program = f"""
+import threading
+from pg_architect.core.errors import ArchitectError
+from pg_architect.safety import parse
+parse.structure_limit = lambda stack, server: {limit}
+unit, closing = {unit!r}, {closing!r}
+def attempt():
+    for depth in range(20, {limit}, 20):
+        try:
+            parse.deparse(parse.parse_one("select " + unit * depth + "1" + closing * depth))
+        except ArchitectError as exc:
+            assert exc.sqlstate == parse.TOO_COMPLEX, exc.message
+parse.deparse(parse.parse_one("select 1"))
+threading.stack_size(384 * 1024)
+thread = threading.Thread(target=attempt)
+thread.start()
+thread.join()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_many_values_are_not_deep() -> None:

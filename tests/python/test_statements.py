@@ -38,6 +38,8 @@ def short(text: str) -> list[tuple[str, str, int | None, bool]]:
         ("alter role x password 'secret'", "utility", False),
         ("select * into x from t", "utility", False),
         ("explain select 1", "utility", False),
+        ("prepare p (int) as select $1 + 1", "select", True),
+        ("prepare p as insert into t values ($1)", "insert", True),
         ("alter rôle geheim passwort 'secret'", "unparsed", False),
         ("", "unparsed", False),
         ("select 1; create role x password 'secret'", "unparsed", False),

@@ -144,7 +144,7 @@ def test_the_total_of_statements_with_different_effects_is_covered() -> None:
     for _ in range(RUNS):
         total = s.weighted_total(
             [
-                (cost, estimate(*experiment(generator, 10, effect=math.log(effect))))
+                s.Part(cost, estimate(*experiment(generator, 10, effect=math.log(effect))))
                 for cost, effect in zip(costs, effects, strict=True)
             ]
         )

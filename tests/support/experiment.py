@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 
 from pg_architect.core.db import PsycopgDatabase
+from pg_architect.experiment import watch
 from pg_architect.experiment.replay import ReplayStatement
 
 EXECUTOR = "architect_executor"
@@ -42,7 +44,7 @@ def go(db):
     settings = {"replay_time_limit": 60, "replay_blocks": 10, "bootstrap_resamples": 2000, "equivalence_bound": 0.05,
                 "guard_share": 0.01, **load(db), **r.get("settings", {})}
     made = measure.measure(db, 1, r["index"], r["table"],
-        [ReplayStatement(s["id"], s["text"], tuple(s["types"]), tuple(map(tuple, s["sets"])), s["calls"], s["ms"],
+        [ReplayStatement(s["id"], tuple(map(tuple, s["sets"])), s["calls"], s["ms"],
                          s.get("reason"), calls_seconds=100.0) for s in r["statements"]],
         *(writes.from_json(r[side]) if r.get(side) else None for side in ("before", "after")), {}, settings)
     return {name: getattr(made, name) for name in ("verdict", "keep", "performance_delta", "interval", "success_score",
@@ -51,7 +53,29 @@ return [json.dumps(call(plpy, go, (), commits=True))]
 $$;
 grant execute on procedure public.measure to architect_executor;
 """
-BY_CUSTOMER = ReplayStatement(
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A statement to replay, with its text and the types of its parameters; as if architect_executor had run it."""
+
+    statement_id: int
+    text: str
+    types: tuple[str, ...]
+    sets: tuple[tuple[str | None, ...], ...]
+    calls: int
+    mean_ms: float
+    reason: str | None = None
+    calls_seconds: float = 1.0
+
+    @property
+    def statement(self) -> ReplayStatement:
+        return ReplayStatement(
+            self.statement_id, self.sets, self.calls, self.mean_ms, self.reason, calls_seconds=self.calls_seconds
+        )
+
+
+BY_CUSTOMER = Query(
     1,
     "select count(*) from public.orders where customer = $1",
     ("integer",),
@@ -69,6 +93,22 @@ class Session(PsycopgDatabase):
         self.query("select 1")
         with super().subtransaction():
             yield
+
+
+def note(owner: psycopg.Connection[Any], proposal: int, queries: Sequence[Query]) -> None:
+    """Note them as the cycle would. The planner may read the tables here, so that no author's rights are needed."""
+    for one in queries:
+        owner.execute(
+            "insert into architect.replay_statement values (%s, %s, %s, %s, 'pg_monitor'::regrole, '{}')"
+            " on conflict do nothing",
+            [proposal, one.statement_id, one.text, list(one.types)],
+        )
+
+
+def announced(db: Session, proposal: int) -> watch.Watch:
+    """Announce a replay of this session, which nobody watches."""
+    watch.announce(db, proposal, 3600, 0)
+    return watch.Watch(db, proposal)
 
 
 def oid(connection: psycopg.Connection[Any], name: str) -> int:

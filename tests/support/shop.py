@@ -151,6 +151,15 @@ class Shop:
         self.work(BY_CUSTOMER, OPEN, QUIET, times=times)
         self.work(*(TRAP.format(channel) for channel in ("web", "shop", "mail", "phone")), times=5)
 
+    def forget_slow(self) -> None:
+        """As if the application had never run `SLOW`, so that what goes on does not replay it."""
+        self.rows("select public.pg_stat_statements_reset()")
+        self.rows(
+            "delete from architect.statement_statistics using architect.statement as s"
+            " where s.statement_id = statement_statistics.statement_id and s.text like '%%t.note = o.note%%'"
+        )
+        self.workload()
+
     def propose(self, statement: str = CUSTOMER_INDEX, reason: str = "orders of a customer are read often") -> int:
         """Dana's own proposal; its number."""
         with self.connect(DANA) as dana:

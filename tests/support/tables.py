@@ -57,7 +57,7 @@ def captured(statement_id: int = 1, **details: Any) -> CapturedStatement:
         "statement_id": statement_id, "query_id": statement_id, "role_oid": 10, "role_name": "app", "text": "select",
         "kind": "select", "calls": 100, "total_ms": 1000.0, "mean_ms": 10.0, "rows": 100, "rows_per_call": 1.0,
         "share": 0.5, "blocks_per_call": 10_000.0, "wal_bytes_per_call": 0.0, "relation_oids": (OID,),
-        "relations": ("public.orders",), "plannable": True, "reason": None,
+        "relations": ("public.orders",), "written_oid": None, "plannable": True, "reason": None,
     }  # fmt: skip
     return CapturedStatement(**(values | details))
 

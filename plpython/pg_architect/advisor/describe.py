@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pg_architect.advisor.candidates import Candidate
 from pg_architect.advisor.size import BuildEstimate
 from pg_architect.core.errors import ArchitectError
+from pg_architect.core.identifier import shown
 from pg_architect.core.words import counted
 from pg_architect.findings.finding import percent
 from pg_architect.telemetry import classify, predicates
@@ -16,7 +17,6 @@ from pg_architect.telemetry.plans import Plan
 from pg_architect.telemetry.statements import CapturedStatement
 from pg_architect.telemetry.tables import Table
 
-WRITES = ("insert", "update", "delete", "merge")
 HOT_MATTERS = 0.1  # below this share of heap-only updates there is little to lose
 
 
@@ -117,7 +117,8 @@ def _fact(item: Examined, helped: HelpedStatement, table: Table) -> str:
 
 def _gap(candidate: Candidate, table: Table) -> str:
     first = candidate.columns[0]
-    names = " and ".join(candidate.columns) if len(candidate.columns) < 3 else ", ".join(candidate.columns)
+    columns = [shown(column) for column in candidate.columns]
+    names = " and ".join(columns) if len(columns) < 3 else ", ".join(columns)
     leading = [i.name for i in table.indexes if i.is_valid and i.columns and i.columns[0] == first]
     text = f"No valid index of {table.qualified_name} begins with {names}"
     text += f" ({', '.join(leading)} begins with {first} only)." if leading and len(candidate.columns) > 1 else "."
@@ -134,7 +135,7 @@ def hypothesis(
     candidate: Candidate, table: Table, helped: Sequence[HelpedStatement], reduction: tuple[float, float, float] | None
 ) -> str:
     kind = "a partial B-tree" if candidate.predicate else "a B-tree"
-    text = f"With {kind} on {table.qualified_name} ({', '.join(candidate.columns)})"
+    text = f"With {kind} on {table.qualified_name} ({', '.join(map(shown, candidate.columns))})"
     if reduction is None:
         return f"{text} the statements that filter or sort by it need not scan the table from end to end."
     low, middle, high = (percent(part) for part in reduction)
@@ -172,11 +173,12 @@ def only_orders(seen: Examination, candidate: Candidate) -> bool:
     )
 
 
-def write_cost(seen: Examination, candidate: Candidate, table: Table) -> WriteCost:
+def write_cost(seen: Examination, candidate: Candidate, table: Table, is_partial: bool = False) -> WriteCost:
     """What writes to the table will pay, from captured statements and the table's own counters."""
+    of_which = " for which the predicate holds" if is_partial or candidate.predicate else ""
     on_table = [s for s in seen.all if table.oid in s.relation_oids]
-    writing = [s for s in on_table if s.kind in WRITES]
-    reads = sum(s.calls for s in on_table if s.kind == "select")
+    writing = [s for s in on_table if s.written_oid == table.oid]
+    reads = sum(s.calls for s in on_table if s.written_oid != table.oid)
     calls = sum(s.calls for s in writing)
     rows = sum(s.rows for s in writing)
     updates = [s for s in writing if s.kind == "update" and _sets(s) & _indexed(candidate)]
@@ -194,8 +196,8 @@ def write_cost(seen: Examination, candidate: Candidate, table: Table) -> WriteCo
     text = (
         f"{counted(count(calls), 'captured call writes', 'captured calls write')} {counted(count(rows), 'row')} of "
         f"{table.qualified_name} ({percent(share)} of the statement time), against "
-        f"{counted(count(reads), 'call that reads', 'calls that read')} it: each new row version adds an entry to the "
-        "index."
+        f"{counted(count(reads), 'call that reads', 'calls that read')} it: each new row version{of_which} adds an "
+        "entry to the index."
     )
     loses_hot = bool(hot) and table.hot_updated >= HOT_MATTERS * table.updated
     return WriteCost(text + hot, calls, reads, loses_hot)

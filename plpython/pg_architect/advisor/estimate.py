@@ -70,7 +70,11 @@ def estimate(
     except _NotEstimated as exc:
         found, basis = None, f"{exc}, so nothing is predicted"
     named = (*keys, *map(Key, (*wanted.included, *(c.column for c in wanted.predicate))))
-    writes = None if seen is None else describe.write_cost(seen, replace(candidate, keys=named), table)
+    writes = (
+        None
+        if seen is None
+        else describe.write_cost(seen, replace(candidate, keys=named), table, bool(wanted.predicate))
+    )
     risk, risk_reason = _risk(seen, candidate, found, writes, built)
     reduction = found.reduction if found else None
     return IndexRecommendation(
@@ -193,8 +197,11 @@ def _effect(
     found = recommend.effect(seen, candidate, answers, (), (0,))
     if found.helped:
         return found, describe.prediction_basis(seen, found.helped)
-    left_out = f", {len(failed)} of them could not be planned" if failed else ""
-    return found, f"no plan would use it, by the planner with a hypothetical index (HypoPG): {touch}{left_out}"
+    if failed:
+        number, why = next(iter(failed.items()))
+        these = f"{len(failed)} of them could not be planned (statement {number}: {why})"
+        raise _NotEstimated(f"{touch}; {these}, and no plan of the others would use it")
+    return found, f"no plan would use it, by the planner with a hypothetical index (HypoPG): {touch}"
 
 
 def _risk(

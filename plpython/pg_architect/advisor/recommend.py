@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pg_architect.advisor import candidates, describe, naming, size, what_if
 from pg_architect.advisor.candidates import Candidate
@@ -87,7 +87,16 @@ def recommend(
         ]
     else:
         chosen = list(_choose(db, seen, pool, len(base), max_changes, settings))
-    return [_described(db, seen, candidate, effect, settings, lack) for candidate, effect in chosen]
+    described: list[IndexRecommendation] = []
+    for candidate, found in chosen:
+        one = _described(db, seen, candidate, found, settings, lack)
+        beside = [other.index_name for other in described if other.relation_oid == one.relation_oid]
+        if beside and found:
+            one = replace(
+                one, prediction_basis=f"{one.prediction_basis}; beside {', '.join(beside)}, proposed before it"
+            )
+        described.append(one)
+    return described
 
 
 def explain_nothing(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from statistics import fmean
 
-from pg_architect.experiment import statistics
+from pg_architect.experiment import live, statistics
 from pg_architect.experiment.replay import WITH, WITHOUT, Run, StatementSamples
 from pg_architect.experiment.statistics import Ratio
 from pg_architect.experiment.writes import Window, WriteChange, compare
@@ -45,7 +45,9 @@ class StatementEffect:
     draws: tuple[float, ...] = ()
     note: str | None = None
     reason: str | None = None
-    unlike: str | None = None  # why the captured calls are not those that were replayed
+    unlike: str | None = None  # why the captured calls may not be those that were replayed
+    calls_meanwhile: live.Calls | None = None  # of the application, with the index
+    contradiction: str | None = None  # why these do not gain what the replay does
 
     @property
     def cost(self) -> float:
@@ -68,8 +70,10 @@ class WriteEffect:
         return self.change.calls_per_second * before.exec_ms / before.calls if before.calls else 0.0
 
 
-def read_effect(samples: StatementSamples, resamples: int, generator: random.Random) -> StatementEffect:
-    """The effect on one replayed statement."""
+def read_effect(
+    samples: StatementSamples, resamples: int, generator: random.Random, calls: live.Calls | None = None
+) -> StatementEffect:
+    """The effect on one replayed statement; ``calls``: those of the application while the index was there."""
     statement, runs = samples.statement, samples.runs
     rate = statement.calls_per_second
     if samples.reason:
@@ -91,6 +95,7 @@ def read_effect(samples: StatementSamples, resamples: int, generator: random.Ran
         ratio, draws = ratio or statistics.UNCHANGED, [0.0] * resamples
     cpu = _means(costs["cpu_ms"])
     unlike = _unlike(statement.mean_ms, cpu[0])
+    contradiction = live.contradiction(calls, *_means(costs["buffers"]))
     return StatementEffect(
         statement.statement_id,
         statement.calls,
@@ -105,9 +110,11 @@ def read_effect(samples: StatementSamples, resamples: int, generator: random.Ran
         ratios["buffers"],
         ratios["elapsed_ms"],
         tuple(draws),
-        "; ".join(filter(None, (unlike, _note(runs, sets, by_set)))) or None,
+        "; ".join(filter(None, (contradiction, unlike, _note(runs, sets, by_set)))) or None,
         None if ratio else one_set,
         unlike,
+        calls,
+        contradiction,
     )
 
 
@@ -168,7 +175,7 @@ def _unlike(captured: float, replayed: float) -> str | None:
     if captured <= 0 or replayed <= COUNTING_MS or captured >= RESEMBLANCE * replayed:
         return None
     return (
-        f"captured calls took {captured:.3g} ms, replayed ones {replayed:.3g} ms of CPU without the index: the "
+        f"captured calls took {captured:.3g} ms, replayed ones {replayed:.3g} ms of CPU without the index: perhaps the "
         "application asks for other values than are typical of the columns"
     )
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from pg_architect.core.db import Database
-from pg_architect.experiment import effects, explain, replay, verdict, writes
+from pg_architect.experiment import effects, explain, live, replay, verdict, writes
 from pg_architect.experiment.statistics import Ratio
 from pg_architect.experiment.watch import watched
 
@@ -26,9 +26,11 @@ def measure(
     settings: Mapping[str, Any],
     *,
     is_watched: bool = False,
+    calls_before: Mapping[int, live.Calls] | None = None,
 ) -> verdict.Decision:
     """Replay, decide and record; the record is committed. ``labels``: what people call the writes, by query id;
-    ``is_watched``: another session is to watch the replay.
+    ``is_watched``: another session is to watch the replay; ``calls_before``: what the application had called when the
+    index was there.
 
     ``db`` is a session of architect_executor inside a procedure that may commit, with nothing uncommitted.
     """
@@ -37,11 +39,12 @@ def measure(
     budget = replay.Budget(float(settings["replay_time_limit"]), int(settings["replay_blocks"]))
     with watched(db, proposal_id, budget.seconds, required=is_watched) as watch:
         samples = replay.replay(db, index_oid, statements, budget, watch)
+    calls = live.between(calls_before or {}, live.look(db, [one.statement_id for one in statements]))
     resamples, seed = int(settings["bootstrap_resamples"]), f"{proposal_id}:{index_oid}"
     generator = random.Random(seed)
     reads = []
     for one in samples:
-        reads.append(effects.read_effect(one, resamples, generator))
+        reads.append(effects.read_effect(one, resamples, generator, calls.get(one.statement.statement_id)))
         db.query("select 1")  # the bootstrap computes: a cancel is seen between two statements
     observed = effects.write_effects(
         writes_before.windows if writes_before else (),
@@ -139,6 +142,10 @@ def _ratio(ratio: Ratio | None) -> dict[str, float | None]:
     }
 
 
+def _live(calls: live.Calls | None) -> dict[str, float]:
+    return {"live_calls": calls.calls, "live_buffers": calls.buffers_per_call} if calls else {}
+
+
 def _pair(name: str, values: tuple[float, float] | None) -> dict[str, float]:
     return {f"{name}_before": values[0], f"{name}_after": values[1]} if values else {}
 
@@ -155,6 +162,7 @@ def _read_row(ordinal: int, one: effects.StatementEffect, decision: verdict.Deci
         **_pair("cpu_ms", one.cpu_ms),
         **_pair("elapsed_ms", one.elapsed_ms),
         **_ratio(one.cpu_ratio),
+        **_live(one.calls_meanwhile),
         "worse": one.statement_id in decision.worse,
         "note": one.note,
         "not_measured_reason": one.reason,

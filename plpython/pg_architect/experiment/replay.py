@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pg_architect.core.db import Database, handled, row_json
 from pg_architect.core.errors import QUERY_CANCELED, ArchitectError
 from pg_architect.experiment.watch import Watch
-from pg_architect.safety.sandbox import lend_for_replay, read_only, refusal
+from pg_architect.safety.sandbox import refusal
 
 WITHOUT, WITH = "without", "with"
 # How often a statement is begun again after others had to wait for it, and the pause before (seconds).
@@ -26,20 +26,16 @@ ORDERS = ((WITHOUT, WITH, WITH, WITHOUT), (WITH, WITHOUT, WITHOUT, WITH))
 
 @dataclass(frozen=True, slots=True)
 class ReplayStatement:
-    """A qualified SELECT, proved harmless, with typical parameter sets; or the ``reason`` why it cannot be replayed.
+    """A SELECT of ``architect.replay_statement`` with typical parameter sets; or the ``reason`` why it is not there.
 
-    ``calls`` in ``calls_seconds`` and ``mean_ms`` (execution time per call) are those of the statistics. One that
-    ``is_captured`` has an author, whose rights architect_planner is lent; for any other it must hold them itself.
+    ``calls`` in ``calls_seconds`` and ``mean_ms`` (execution time per call) are those of the statistics.
     """
 
     statement_id: int
-    text: str
-    parameter_types: tuple[str, ...]
     parameter_sets: tuple[tuple[str | None, ...], ...]
     calls: int
     mean_ms: float
     reason: str | None = None
-    is_captured: bool = False
     calls_seconds: float = 1.0
 
     @property
@@ -200,10 +196,10 @@ class _Replay:
                 _hide(db, self.index_oid)
             else:
                 _hide_in_vain(db, self.index_oid)
-            if statement.is_captured:
-                lend_for_replay(db, statement.statement_id)
-            call = f"select {read_only('architect._planner_replay($1::text, $2::text[], $3::text[])')}::text as run"
-            row = db.query(call, statement.text, statement.parameter_types, statement.parameter_sets[number])[0]
+            values = statement.parameter_sets[number]
+            row = db.query(
+                "select architect._replay_once($1, $2::text[])::text as run", statement.statement_id, values
+            )[0]
         db.rollback()
         seen = row_json(row["run"])
         return Run(

@@ -17,6 +17,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,22 +152,35 @@ def rate_ratio(
     )
 
 
-def weighted_total(parts: Sequence[tuple[float, Ratio]]) -> Ratio | None:
-    """Ratio of workload-weighted totals: each part is (cost without the change, its ratio).
+class Part(NamedTuple):
+    """A part of a total: its cost without the change, the log of which has this standard error, and its ratio."""
 
-    The costs are fixed weights (Laspeyres); parts are independent. Degrees of freedom by Satterthwaite (1946).
+    cost: float
+    ratio: Ratio
+    cost_error: float = 0.0
+
+
+def weighted_total(parts: Sequence[Part]) -> Ratio | None:
+    """Ratio of workload-weighted totals, the costs being the weights (Laspeyres).
+
+    By the delta method, for independent parts whose cost and ratio are independent: a part's ratio counts with its
+    share of the total with the change, its cost with what the change takes from its share. Degrees of freedom by
+    Satterthwaite (1946).
     """
-    parts = [(cost, ratio) for cost, ratio in parts if cost > 0]
+    parts = [part for part in parts if part.cost > 0]
     if not parts:
         return None
-    shares = [cost * ratio.value for cost, ratio in parts]
-    total = math.fsum(shares)
-    variances = [(share / total * ratio.standard_error) ** 2 for share, (_, ratio) in zip(shares, parts, strict=True)]
+    before = math.fsum(part.cost for part in parts)
+    after = math.fsum(part.cost * part.ratio.value for part in parts)
+    variances = []
+    for cost, ratio, cost_error in parts:
+        share = cost * ratio.value / after
+        variances.append((share * ratio.standard_error) ** 2 + ((share - cost / before) * cost_error) ** 2)
     return Ratio(
-        math.log(total / math.fsum(cost for cost, _ in parts)),
+        math.log(after / before),
         math.sqrt(math.fsum(variances)),
-        _satterthwaite(variances, [ratio.degrees for _, ratio in parts]),
-        sum(ratio.units for _, ratio in parts),
+        _satterthwaite(variances, [part.ratio.degrees for part in parts]),
+        sum(part.ratio.units for part in parts),
     )
 
 

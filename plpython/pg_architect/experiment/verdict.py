@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pg_architect.experiment import explain, statistics
 from pg_architect.experiment.effects import StatementEffect, WriteEffect, shares
-from pg_architect.experiment.statistics import Ratio
+from pg_architect.experiment.statistics import Part, Ratio
 
 # One-sided, so that a guard raises a false alarm as often as one side of the primary test at 5 % two-sided.
 GUARD_ALPHA = 0.025
@@ -63,15 +63,16 @@ class _Totals:
 def decide(statements: Sequence[StatementEffect], writes: Sequence[WriteEffect], bounds: Bounds) -> Decision:
     """Judge a change from its effects on every touched statement.
 
-    harmful: a guarded statement, the total or the elapsed time is significantly worse than ``equivalence`` allows, or
-    writes cost more for an index that nothing used. equivalent: the interval of the total lies within the bounds, or no
-    plan changed, and every statement of weight was measured as it is called. improved: the total is significantly below
-    1, buffers do not contradict, and nearly all was measured. Else inconclusive.
+    harmful: a guarded statement is significantly worse than ``equivalence`` allows; or, where most of the read time was
+    measured, the total or the elapsed time is, or writes cost more for an index that nothing used. equivalent: the
+    interval of the total lies within the bounds, or no plan changed, and every statement of weight was measured as it
+    is called. improved: the total is significantly below 1, buffers do not contradict, nearly all was measured, and
+    the application's own calls gain, too. Else inconclusive.
     """
     touched = [one for one in writes if one.change.time and one.change.is_touched(bounds.equivalence, ALPHA / 2)]
     totals = _totals(statements, touched)
     worse, worse_writes = _worse_reads(statements, bounds), _worse_writes(touched, bounds)
-    verdict, because = _verdict(statements, totals, worse, worse_writes, bounds)
+    verdict, because = _verdict(statements, touched, totals, worse, worse_writes, bounds)
     touched_ids = [one.change.query_id for one in touched]
     total = totals.cpu
     interval = None
@@ -96,6 +97,7 @@ def decide(statements: Sequence[StatementEffect], writes: Sequence[WriteEffect],
 
 def _verdict(
     statements: Sequence[StatementEffect],
+    writes: Sequence[WriteEffect],
     totals: _Totals,
     worse: Sequence[int],
     worse_writes: Sequence[int],
@@ -105,27 +107,46 @@ def _verdict(
     total = totals.cpu
     upper = 1 + bounds.equivalence
     measured = [one for one in statements if one.cpu_ratio]
-    unused = not any(one.plan_changed for one in measured)
+    unused = not any(one.plan_changed for one in measured) and not any(_is_faster(one, bounds) for one in writes)
     if total is None:
         return "inconclusive", "nothing could be measured"
     if worse:
         return "harmful", explain.regressed(worse, upper)
+    if _measured_share(statements) < MINIMUM_MEASURED_SHARE:
+        return "inconclusive", "most of the touched time could not be measured"
     if totals.elapsed and totals.elapsed.p_above(upper) <= GUARD_ALPHA:
         return "harmful", "the elapsed time got worse: " + explain.ratio(totals.elapsed)
     if unused and worse_writes:
         return "harmful", "no plan uses the index, and writing to the table costs more"
-    if _measured_share(statements) < MINIMUM_MEASURED_SHARE:
-        return "inconclusive", "most of the touched time could not be measured"
     if unused and measured:
         verdict, because = "equivalent", explain.UNUSED
     else:
         verdict, because = _primary(total, totals.buffers, bounds)
     if verdict == "equivalent" and (doubt := _doubt(statements, bounds)):
         return "inconclusive", f"{because}, but {doubt}"
-    if verdict == "improved" and (seen := _measured_share(statements)) < MINIMUM_SHARE_OF_GAIN:
-        because += f", but only {100 * seen:.0f} % of the touched time could be measured"
-        return "inconclusive", f"{because}; a gain needs {100 * MINIMUM_SHARE_OF_GAIN:.0f} %"
+    if verdict == "improved" and (lack := _unproved_gain(statements)):
+        return "inconclusive", f"{because}, but {lack}"
     return verdict, because
+
+
+def _unproved_gain(statements: Sequence[StatementEffect]) -> str | None:
+    """Why a gain does not hold for nearly all of the touched time."""
+    seen = _measured_share(statements)
+    if seen < MINIMUM_SHARE_OF_GAIN:
+        least = f"a gain needs {100 * MINIMUM_SHARE_OF_GAIN:.0f} %"
+        return f"only {100 * seen:.0f} % of the touched time could be measured; {least}"
+    share = shares(statements)
+    contradicted = [one for one in statements if one.contradiction]
+    if seen - sum(share[one.statement_id] for one in contradicted) >= MINIMUM_SHARE_OF_GAIN:
+        return None
+    most = max(contradicted, key=lambda one: one.load)
+    return f"statement {most.statement_id}: {most.contradiction}"
+
+
+def _is_faster(one: WriteEffect, bounds: Bounds) -> bool:
+    """Whether it finds its rows with the index: it reads less, which no insert does."""
+    buffers = one.change.buffers
+    return buffers is not None and buffers.p_below(1 - bounds.equivalence) <= ALPHA / 2
 
 
 def _doubt(statements: Sequence[StatementEffect], bounds: Bounds) -> str | None:
@@ -154,15 +175,15 @@ def _primary(total: Ratio, buffers: Ratio | None, bounds: Bounds) -> tuple[str, 
 
 
 def _totals(statements: Sequence[StatementEffect], writes: Sequence[WriteEffect]) -> _Totals:
-    write_parts = [(one.cost, one.change.time) for one in writes if one.change.time]
-    cpu = [(one.cost, _effective(one, one.cpu_ratio)) for one in statements if one.cpu_ratio]
+    write_parts = [_part(one.cost, one.change.time) for one in writes if one.change.time]
+    cpu = [_part(one.cost, one.cpu_ratio, one) for one in statements if one.cpu_ratio]
     elapsed = [
-        (one.calls_per_second * one.elapsed_ms[0], _effective(one, one.elapsed_ratio))
+        _part(one.calls_per_second * one.elapsed_ms[0], one.elapsed_ratio, one)
         for one in statements
         if one.elapsed_ratio and one.elapsed_ms
     ]
     buffers = [
-        (one.calls_per_second * one.buffers[0], _effective(one, one.buffers_ratio))
+        _part(one.calls_per_second * one.buffers[0], one.buffers_ratio, one)
         for one in statements
         if one.buffers_ratio and one.buffers
     ]
@@ -173,9 +194,11 @@ def _totals(statements: Sequence[StatementEffect], writes: Sequence[WriteEffect]
     )
 
 
-def _effective(one: StatementEffect, measured: Ratio) -> Ratio:
-    """What differs between two runs of the same plan is noise."""
-    return measured if one.plan_changed else statistics.UNCHANGED
+def _part(cost: float, measured: Ratio, statement: StatementEffect | None = None) -> Part:
+    """What differs between two runs of the same plan is noise: it tells how well the cost is known, no more."""
+    same = statement is not None and not statement.plan_changed
+    ratio = replace(statistics.UNCHANGED, degrees=measured.degrees) if same else measured
+    return Part(cost, ratio, measured.standard_error)
 
 
 def _guarded(statements: Sequence[StatementEffect], bounds: Bounds) -> list[tuple[StatementEffect, Ratio]]:

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pg_architect.core import errors
 from pg_architect.core.db import Database, Row, handled
 from pg_architect.core.errors import ArchitectError
 from pg_architect.core.words import counted
 from pg_architect.experiment.statistics import Ratio, rate_ratio
+from pg_architect.telemetry.pg_stat_statements import schema
 
 # Fewer windows than this on a side leave too few degrees of freedom for an interval of any use.
 MINIMUM_WINDOWS = 6
@@ -87,23 +87,12 @@ class WriteChange:
 
 def counters(db: Database, query_ids: Sequence[int]) -> list[Row]:
     """Serves ``architect._write_counters``: cumulative counters, all roles together."""
-    found = db.query(
-        """select quote_ident(n.nspname) as schema
-             from pg_extension as e join pg_namespace as n on n.oid = e.extnamespace
-            where e.extname = 'pg_stat_statements'"""
-    )
-    if not found:
-        raise ArchitectError(
-            errors.OBJECT_NOT_IN_PREREQUISITE_STATE,
-            "pg_stat_statements is not installed in this database",
-            hint="Run: create extension pg_stat_statements.",
-        )
     return db.query(
         f"""select queryid as query_id, sum(calls)::bigint as calls, sum(total_exec_time) as exec_ms,
                    sum(shared_blks_hit + shared_blks_read)::bigint as buffers,
                    sum(wal_records)::bigint as wal_records, sum(wal_fpi)::bigint as wal_fpi,
                    sum(wal_bytes)::float8 as wal_bytes
-              from {found[0]["schema"]}.pg_stat_statements(false)  -- the counters without the texts
+              from {schema(db)}.pg_stat_statements(false)  -- the counters without the texts
              where queryid = any($1::bigint[])
                and dbid = (select oid from pg_database where datname = current_database())
              group by queryid""",

@@ -8,7 +8,7 @@ from pg_architect.core.db import Database, Row, row_json
 from pg_architect.core.errors import INSUFFICIENT_PRIVILEGE, OBJECT_NOT_IN_PREREQUISITE_STATE
 from pg_architect.core.words import counted
 from pg_architect.safety import gate
-from pg_architect.telemetry import statements
+from pg_architect.telemetry import pg_stat_statements
 
 # What `deployment.step` hands to the executor, as JSON.
 Action = dict[str, Any]
@@ -63,8 +63,10 @@ def obstacle(db: Database, proposal: Row) -> Action | None:
             f"Take that membership back, or run: select architect.withdraw('{owner}');",
             INSUFFICIENT_PRIVILEGE,
         )
-    if lack := statements.missing(db):
-        return stop(f"nothing could be measured: {lack}", "architect.check_health() says what to do first.")
+    if lack := pg_stat_statements.missing(db):
+        return stop(
+            f"nothing could be measured: {lack}", "See what to do first: select * from architect.check_health();"
+        )
     if grant := db.query("select architect._missing_create($1::oid) as how", proposal["relation_oid"])[0]["how"]:
         return stop(
             f'"{owner}" may not create objects in the schema of {proposal["relation_name"]}',
@@ -100,6 +102,7 @@ def obstacle(db: Database, proposal: Row) -> Action | None:
         return stop(
             f"{counted(limit['begun'], 'change was', 'changes were')} begun in the last 24 hours, "
             f"the policy allows {limit['most']}",
-            "Wait, or let an admin raise max_changes_per_day with architect.set_policy.",
+            "Wait, or let an admin run: "
+            f"select architect.set_policy('{proposal['change_type']}', max_changes_per_day => {limit['begun'] + 1});",
         )
     return None

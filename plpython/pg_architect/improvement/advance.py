@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pg_architect.core.db import Database, handled
 from pg_architect.core.errors import ArchitectError
 from pg_architect.core.settings import load
-from pg_architect.experiment import measure, writes
+from pg_architect.experiment import live, measure, writes
 from pg_architect.experiment.replay import ReplayStatement
 from pg_architect.improvement import cron
 from pg_architect.improvement.admission import Action
@@ -110,6 +110,7 @@ def _measure(db: Database, proposal_id: int, action: Action, is_watched: bool) -
             "the index is there; its effect is measured now. No other session watches: if others have to wait for a "
             "query of the measurement, cancel this call, and call it again later"
         )
+    calls = live.look(db, [one["statement_id"] for one in action["statements"]])
     after = _observe_writes(db, action, settings)
     decision = measure.measure(
         db,
@@ -119,13 +120,10 @@ def _measure(db: Database, proposal_id: int, action: Action, is_watched: bool) -
         [
             ReplayStatement(
                 statement_id=one["statement_id"],
-                text=one["text"],
-                parameter_types=tuple(one["parameter_types"]),
                 parameter_sets=tuple(tuple(values) for values in one["parameter_sets"]),
                 calls=one["calls"],
                 mean_ms=one["mean_ms"],
                 reason=one["reason"],
-                is_captured=True,
                 calls_seconds=one["calls_seconds"],
             )
             for one in action["statements"]
@@ -135,6 +133,7 @@ def _measure(db: Database, proposal_id: int, action: Action, is_watched: bool) -
         {one["query_id"]: one["label"] for one in action["writers"]},
         settings,
         is_watched=is_watched,
+        calls_before=calls,
     )
     db.query(
         "select architect._conclude($1, $2, $3, $4, $5)",

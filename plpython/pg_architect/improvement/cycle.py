@@ -22,12 +22,13 @@ from pg_architect.improvement import journal
 from pg_architect.improvement.contract import GeneratedChange
 from pg_architect.improvement.diagnose import Cause, diagnose
 from pg_architect.improvement.generators import GENERATORS
-from pg_architect.improvement.proposals import insert_proposal, open_or_recent, risk_of, since_kept
+from pg_architect.improvement.proposals import Known, insert_proposal, open_or_recent, risk_of, since_kept
 from pg_architect.safety import gate
 from pg_architect.safety.index_statement import definition
 from pg_architect.telemetry import examination, statements
 
 Settings = Mapping[str, float]
+NAMED = 5  # proposals of earlier runs that are told one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,9 @@ def analyze(db: Database, run: journal.Run, settings: Settings) -> Observed:
     if since:
         tables = counted(len(since), "table")
         run.say(db, "analyze", f"statements on {tables} are counted since the last change there was kept")
+    if left_out := statements.left_out(db, snapshot_id):
+        these = f"{counted(left_out, 'statement')} that took less time"
+        run.say(db, "analyze", f"{these} were left out: beyond max_statements, or there was no time to look at them")
     findings = finding_rules.find(db, seen, settings)
     finding_rules.store(db, seen, findings)
     plannable = sum(1 for one in seen.examined if one.reason is None)
@@ -104,9 +108,11 @@ def generate(db: Database, run: journal.Run, observed: Observed, settings: Setti
     assumed = [one for one, before in known.items() if before.is_open]
     changes = _ask_generators(db, run, observed, settings, known.keys(), assumed)
     fresh = [change for change in changes if definition(change.apply_sql) not in known]
-    left_out = [before for before in known.values() if before.state != "kept"]
-    for before in left_out:
+    left_out = [before for before in known.values() if _would_be_proposed(before, observed.seen)]
+    for before in left_out[:NAMED]:
         run.say(db, "generate", f"left out: {before.title}: proposal {before.proposal_id} is {before.words}")
+    if more := left_out[NAMED:]:
+        run.say(db, "generate", f"left out: {counted(len(more), 'older proposal')}; see architect.proposals")
     if not fresh and not left_out:
         for sentence in advisor.explain_nothing(observed.seen, [], settings):
             run.say(db, "generate", sentence)
@@ -119,6 +125,13 @@ def generate(db: Database, run: journal.Run, observed: Observed, settings: Setti
             f"at most {run.max_changes} for a run: max_changes_per_run => {run.max_changes + 4} shows more",
         )
     return fresh[: run.max_changes]
+
+
+def _would_be_proposed(before: Known, seen: examination.Examination) -> bool:
+    """Whether this run could have proposed it, had it not been before."""
+    if before.state == "kept" or before.relation_oid not in seen.tables:
+        return False
+    return before.is_open or not before.is_a_persons
 
 
 def _ask_generators(

@@ -42,11 +42,18 @@ class Index:
 def step(db: Database, proposal_id: int, failure: str | None) -> str:
     """Decide the next action for an approved proposal.
 
-    ``failure`` is what the last statement that was handed out said when it failed. Returns JSON with ``action``:
+    ``failure`` is what the last statement that was handed out said when it failed; raises ArchitectError 55000 in a
+    transaction that would not see what others commit meanwhile. Returns JSON with ``action``:
     ``baseline`` (observe writes), ``run`` (run ``sql`` outside a transaction block), ``rename`` (the index, whose OID
     is to be compared then), ``measure``, ``again`` (ask again), or ``stop`` (with ``message`` and ``hint`` where it
     stops for a reason).
     """
+    if db.query("select current_setting('transaction_isolation') as it")[0]["it"] != "read committed":
+        raise ArchitectError(
+            OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "a deployment needs transactions that are read committed",
+            hint="Run: set default_transaction_isolation = 'read committed'; and call again.",
+        )
     proposal = _claim(db, proposal_id)
     proposal["has_failed_before"] = proposal["error"] is not None
     proposal["has_failed_now"] = failure is not None
@@ -128,7 +135,7 @@ def _begin(db: Database, proposal: Row) -> Action:
     db.query("select architect._transition($1, 'deploying', null)", proposal_id)
     work_name = db.query(
         """update architect.proposal
-              set work_name = coalesce(work_name, format('architect_%s_%s', $1, left(md5(gen_random_uuid()::text), 12)))
+              set work_name = format('architect_%s_%s', $1, left(md5(gen_random_uuid()::text), 12))
             where proposal_id = $1::bigint returning work_name::text""",
         proposal_id,
     )[0]["work_name"]
@@ -150,7 +157,7 @@ def _deploying(db: Database, proposal: Row) -> Action:
             f"call architect.sp_deploy_approved({proposal_id}, wait => '10 minutes');",
         )
     drop_sql = f"drop index concurrently {index.display}"
-    if not (index.is_valid and index.is_on_target and _is_as_approved(db, proposal, index)):
+    if not (index.is_valid and index.is_on_target and gate.makes(db, proposal["apply_sql"], index.oid)):
         if proposal["has_failed_now"] and proposal["has_failed_before"]:
             return stop(
                 f"the index {index.display} could not be removed: {proposal['error']}",
@@ -182,7 +189,7 @@ def _deployed(db: Database, proposal: Row) -> Action:
             return stop(reason, f"Go on with: {call}")
         db.query("select architect._transition($1, 'reverting', $2)", proposal["proposal_id"], reason)
         return {"action": "again"}
-    if index is None or index.name != proposal["index_name"] or not index.is_valid:
+    if index is None:
         db.query(
             "select architect._transition($1, 'failed', 'the index was dropped by somebody else')",
             proposal["proposal_id"],
@@ -190,6 +197,12 @@ def _deployed(db: Database, proposal: Row) -> Action:
         return stop(
             "the index was dropped by somebody else", "Run the cycle again to have the workload looked at anew."
         )
+    if index.name != proposal["index_name"] or not index.is_valid:
+        rollback = f"undo it: call architect.sp_rollback({proposal['proposal_id']}, 'reason');"
+        if index.is_valid:
+            return stop(_renamed_away(index), f"Give it the name {proposal['index_name']} again, or {rollback}")
+        mend = f"reindex index concurrently {index.display};"
+        return stop(f"the index {index.display} is invalid now", f"Run: {mend} or {rollback}")
     db.query("select architect._transition($1, 'verifying', null)", proposal["proposal_id"])
     relation_oid = int(proposal["relation_oid"])
     return {
@@ -197,7 +210,7 @@ def _deployed(db: Database, proposal: Row) -> Action:
         "index_oid": index.oid,
         "relation_oid": relation_oid,
         "baseline": row_json(proposal["baseline"]),
-        **replay_plan.both_sides(db, relation_oid),
+        **replay_plan.both_sides(db, proposal["proposal_id"], relation_oid),
     }
 
 
@@ -245,7 +258,7 @@ def _reverting(db: Database, proposal: Row) -> Action:
             return stop(why, "Run the cycle again for a proposal with another name.")
         return {"action": "stop"}
     if index.name not in (proposal["index_name"], proposal["work_name"]):
-        proposal["error"] = f"the index is named {index.name} now"
+        proposal["error"] = _renamed_away(index)
     if proposal["error"] is not None:
         db.query("select architect._transition($1, 'revert_failed', $2)", proposal_id, proposal["error"])
         return stop(
@@ -256,6 +269,10 @@ def _reverting(db: Database, proposal: Row) -> Action:
     if index.name != proposal["work_name"]:
         return _rename(db, index, proposal["work_name"])
     return {"action": "run", "sql": f"drop index concurrently {index.display}", "purpose": "revert"}
+
+
+def _renamed_away(index: Index) -> str:
+    return f"the index is named {index.name} now"
 
 
 def _revert_failed(db: Database, proposal: Row) -> Action:
@@ -300,9 +317,11 @@ _INDEX = """
 
 
 def _built(db: Database, proposal: Row) -> Index | None:
-    """What the statement that was handed out has built: nothing else has this name."""
+    """What the statement that was handed out has built: with the rights of an owner, nobody else gives it this name."""
     rows = db.query(
-        f"{_INDEX} where c.relname = $2::name order by is_on_target desc, oid limit 1",
+        f"""{_INDEX} where c.relname = $2::name and c.relpersistence <> 't'
+              and pg_has_role('architect_executor', c.relowner, 'usage')
+            order by is_on_target desc, oid limit 1""",
         proposal["relation_oid"],
         proposal["work_name"],
     )
@@ -310,22 +329,23 @@ def _built(db: Database, proposal: Row) -> Index | None:
 
 
 def _ours(db: Database, proposal: Row) -> Index | None:
-    """The index that was built; REINDEX CONCURRENTLY makes a new one of it, with the same name and comment."""
+    """The index that was built. REINDEX CONCURRENTLY and ALTER TYPE make a new one of it, with its name and comment."""
     rows = db.query(
         f"""{_INDEX}
             where i.indrelid = $1::oid
-              and (i.indexrelid = $2::oid or obj_description(i.indexrelid, 'pg_class') = $3)
-            order by i.indexrelid = $2::oid desc limit 1""",
+              and (i.indexrelid = $2::oid or obj_description(i.indexrelid, 'pg_class') = $3 or c.relname = $4::name)
+            order by i.indexrelid = $2::oid desc, c.relname = $4::name desc limit 1""",
         proposal["relation_oid"],
         proposal["created_index_oid"],
         _tag(proposal),
+        proposal["work_name"],
     )
     if not rows:
         return None
     index = Index(**rows[0])
     if index.oid != int(proposal["created_index_oid"]):
         # A comment can be copied.
-        if not _is_as_approved(db, proposal, index):
+        if not gate.makes(db, proposal["apply_sql"], index.oid):
             return None
         db.query(
             """with moved as (update architect.proposal set created_index_oid = $2::oid where proposal_id = $1)
@@ -334,12 +354,6 @@ def _ours(db: Database, proposal: Row) -> Index | None:
             index.oid,
         )
     return index
-
-
-def _is_as_approved(db: Database, proposal: Row, index: Index) -> bool:
-    """Whether it is the approved index: the gate then refuses to build the same under another name."""
-    judgement = gate.judge(db, renamed(proposal["apply_sql"], f"architect_probe_{proposal['proposal_id']}"))
-    return any(one.rule == "new index" and one.evidence.get("index_oid") == index.oid for one in judgement.reasons)
 
 
 def _tag(proposal: Row) -> str:

@@ -133,7 +133,7 @@ def loopback(holder: Database, commits: bool = True) -> Iterator[Loopback]:
     try:
         deadline = time.monotonic() + CONNECT_SECONDS
         seen = session.run(
-            "select session_user::text as who, pg_postmaster_start_time()::text as started,"
+            "select session_user::text as who, extract(epoch from pg_postmaster_start_time())::text as started,"
             " current_database()::text as name",
             deadline,
         )[0]
@@ -156,7 +156,8 @@ def _connect(holder: Database, where: Row, commits: bool) -> Any:
         client_encoding="UTF8",
         application_name="pg_architect executor",
         # The session must die with its holder, also in the middle of a long build.
-        options="-c client_connection_check_interval=1s -c search_path=pg_catalog,pg_temp -c client_min_messages=error",
+        options="-c client_connection_check_interval=1s -c search_path=pg_catalog,pg_temp -c client_min_messages=error"
+        r" -c default_transaction_isolation=read\ committed",
     )
     pgconn = pq.PGconn.connect_start(conninfo.encode())
     deadline = time.monotonic() + CONNECT_SECONDS

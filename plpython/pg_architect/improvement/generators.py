@@ -10,6 +10,7 @@ from typing import Any
 
 from pg_architect.advisor import recommend as advisor
 from pg_architect.core.db import Database
+from pg_architect.core.identifier import shown
 from pg_architect.telemetry.examination import Examination
 
 Settings = Mapping[str, float]
@@ -35,10 +36,10 @@ GENERATORS: Mapping[str, tuple[Generator, frozenset[str]]] = {
 def index_change(one: advisor.IndexRecommendation) -> dict[str, Any]:
     """An index as an object of the contract."""
     is_point = round(one.reduction_low or 0, 1) == round(one.reduction_high or 0, 1)
-    columns = ", ".join(one.columns) + (f" where {one.predicate}" if one.predicate else "")
+    columns = ", ".join(map(shown, one.columns)) + (f" where {one.predicate}" if one.predicate else "")
     return {
         "change_type": "create_index",
-        "title": f"index {one.schema_name}.{one.relation_name} ({columns})",
+        "title": f"index {shown(one.schema_name, one.relation_name)} ({columns})",
         "hypothesis": one.hypothesis,
         "why": one.why,
         "apply_sql": one.statement,

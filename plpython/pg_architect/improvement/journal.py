@@ -30,6 +30,18 @@ class Run:
         db.notice(f"{phase}: {message}")
 
 
+def timings(db: Database, run_id: int) -> str:
+    """How long each phase took until its last word, in the order of the phases."""
+    rows = db.query(
+        """select l.phase, extract(epoch from max(l.logged_at)
+                  - lag(max(l.logged_at), 1, r.started_at) over (order by max(l.entry_id)))::float8 as seconds
+             from architect.run_log as l join architect.run as r using (run_id)
+            where run_id = $1 group by l.phase, r.started_at order by max(l.entry_id)""",
+        run_id,
+    )
+    return ", ".join(f"{row['phase']} {row['seconds']:.2f} s" for row in rows)
+
+
 def running(db: Database, run_id: int) -> Run:
     """The run of that number, which must be this session's and still running."""
     rows = db.query(

@@ -16,7 +16,7 @@ from pg_architect.core.errors import (
     ArchitectError,
 )
 from pg_architect.core.settings import load
-from pg_architect.improvement import advance, executor
+from pg_architect.improvement import advance, executor, journal
 from pg_architect.improvement.contract import AREAS
 
 DECISION_POLL_SECONDS = 1.0
@@ -63,10 +63,7 @@ def improve(
         db.commit()
         raise
     if debug:
-        for entry in db.query(
-            "select phase, message from architect.run_log where run_id = $1 order by entry_id", run_id
-        ):
-            db.notice(f"log of run {run_id}: {entry['phase']}: {entry['message']}")
+        db.notice(f"run {run_id} took: {journal.timings(db, run_id)}")
     if deadline is not None and not is_dry:
         for proposal_id in thought["accepted"]:
             next_step = _deploy_when_approved(db, proposal_id, deadline) or next_step
@@ -114,8 +111,11 @@ def rollback(db: Database, proposal_id: int | None, reason: str | None, wait: st
             hint="The reason is kept with the proposal, for whoever sees it next.",
         )
     deadline = _deadline(db, wait or "10 minutes")
+    is_gone = _state(db, proposal_id) == "kept" and not _has_index(db, proposal_id)
     db.query("select architect._begin_rollback($1, $2)", proposal_id, reason)
     db.commit()
+    if is_gone:
+        db.notice(f"the index of proposal {proposal_id} is gone already: there is nothing to drop")
     by_hand = _drive(db, proposal_id, deadline)
     state = _state(db, proposal_id)
     if by_hand:
@@ -291,21 +291,46 @@ def _next_step(db: Database, run_id: int, thought: dict[str, Any], is_dry: bool)
     if len(waiting) > 1:
         return (
             f"a member of architect_approver decides about each of {len(waiting)}: select * from "
-            f"architect.pending_approvals; then architect.approve({waiting[0]}, 'reason') or architect.reject"
+            f"architect.pending_approvals; then: {_decide(waiting[0])}"
         )
-    return (
-        f"a member of architect_approver decides: select architect.approve({waiting[0]}, 'reason'); or architect.reject"
-    )
+    return f"a member of architect_approver decides: {_decide(waiting[0])}"
+
+
+def _decide(proposal_id: int) -> str:
+    return f"select architect.approve({proposal_id}, 'reason'); or: select architect.reject({proposal_id}, 'reason');"
 
 
 def _existing(db: Database, proposal_id: int | None) -> int:
-    if proposal_id is None or not db.query("select from architect.proposals where proposal_id = $1", proposal_id):
+    rows = db.query(
+        """select proposal_id, deployment_id = architect._deployment_id() as is_here from architect.proposal
+            where proposal_id = $1::bigint""",
+        proposal_id,
+    )
+    if not rows:
         raise ArchitectError(
             NO_DATA_FOUND,
             f"there is no proposal {'NULL' if proposal_id is None else proposal_id}",
             hint="Their numbers are in architect.proposals.",
         )
-    return proposal_id
+    if not rows[0]["is_here"]:
+        raise ArchitectError(
+            OBJECT_NOT_IN_PREREQUISITE_STATE,
+            f"proposal {proposal_id} belongs to another database",
+            hint="A restored proposal is history; run the cycle here to get proposals for this database.",
+        )
+    return int(rows[0]["proposal_id"])
+
+
+def _has_index(db: Database, proposal_id: int) -> bool:
+    """Whether its index is there; REINDEX CONCURRENTLY makes a new one of it, with the same comment."""
+    rows = db.query(
+        """select from architect.proposal as p join pg_index as i on i.indrelid = p.relation_oid
+            where p.proposal_id = $1
+              and (i.indexrelid = p.created_index_oid
+                   or obj_description(i.indexrelid, 'pg_class') = format('pg_architect proposal %s', p.proposal_id))""",
+        proposal_id,
+    )
+    return bool(rows)
 
 
 def _deadline(db: Database, wait: str) -> float:

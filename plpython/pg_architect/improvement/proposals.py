@@ -18,7 +18,7 @@ from pg_architect.improvement.contract import GeneratedChange
 from pg_architect.improvement.generators import index_change
 from pg_architect.safety import gate
 from pg_architect.safety.index_statement import definition
-from pg_architect.telemetry import statements
+from pg_architect.telemetry import pg_stat_statements, statements
 from pg_architect.telemetry.examination import examine
 
 
@@ -30,6 +30,8 @@ class Known:
     title: str
     state: str
     verdict: str | None
+    relation_oid: int
+    is_a_persons: bool
 
     @property
     def is_open(self) -> bool:
@@ -38,13 +40,17 @@ class Known:
 
     @property
     def words(self) -> str:
+        if self.state == "reverted" and self.verdict == "improved":
+            return "rolled back by a person"
         return self.state.replace("_", " ") + (f" (measured: {self.verdict})" if self.verdict else "")
 
 
 def open_or_recent(db: Database, settings: Mapping[str, float]) -> dict[str, Known]:
     """By `definition`: what must not be proposed again now: it waits, works, or was undone or rejected lately."""
     rows = db.query(
-        """select distinct on (definition) definition, proposal_id, title, state, verdict from architect.proposal
+        """select distinct on (definition) definition, proposal_id, title, state, verdict,
+                  relation_oid::bigint as relation_oid, run_id is null as is_a_persons
+             from architect.proposal
             where deployment_id = architect._this_deployment()
               and (state in ('awaiting_approval', 'approved', 'deferred', 'deploying', 'deployed', 'verifying', 'retry',
                              'reverting', 'revert_failed', 'kept')
@@ -53,7 +59,7 @@ def open_or_recent(db: Database, settings: Mapping[str, float]) -> dict[str, Kno
             order by definition, proposal_id desc""",
         settings["retry_after"],
     )
-    return {row["definition"]: Known(row["proposal_id"], row["title"], row["state"], row["verdict"]) for row in rows}
+    return {row.pop("definition"): Known(**row) for row in map(dict, rows)}
 
 
 def since_kept(db: Database) -> dict[int, int]:
@@ -189,7 +195,7 @@ def _must_be_new(db: Database, apply_sql: str) -> None:
 def _estimated(db: Database, request: estimate.Request) -> GeneratedChange:
     """With the figures that a run would find now; what it could not see of the workload is said in them."""
     settings = load(db)
-    lack = statements.missing(db)
+    lack = pg_stat_statements.missing(db)
     seen = None if lack else examine(db, statements.take_snapshot(db), settings, since_kept(db))
     lack = lack and lack.partition(": ")[0]
     return GeneratedChange.from_json("person", index_change(estimate.estimate(db, request, seen, lack, settings)))

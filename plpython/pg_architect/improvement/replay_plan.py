@@ -11,8 +11,6 @@ from pg_architect.core.errors import ArchitectError
 from pg_architect.telemetry import examination, parameters, statements
 from pg_architect.telemetry.tables import load_tables
 
-WRITES = ("insert", "update", "delete", "merge")
-
 
 class Touching(NamedTuple):
     """A captured statement, and the ``seconds`` that its calls took to add up."""
@@ -28,41 +26,53 @@ RECENT_DAYS = 7
 PERIODS = 10
 
 
-def both_sides(db: Database, relation_oid: int) -> dict[str, Any]:
-    """What a measurement needs of the captured statements that touch the table: those to replay, those to observe."""
+def both_sides(db: Database, proposal_id: int, relation_oid: int) -> dict[str, Any]:
+    """What a measurement needs of the captured statements that touch the table: those to replay, those to observe.
+
+    Nothing is replayed but what is noted here.
+    """
     statements.take_snapshot(db)
     touching = _touching(db, relation_oid)
-    return {"statements": _replays(db, relation_oid, touching), "writers": _writers(touching)}
+    asked = _asked(db, relation_oid)
+    db.query("delete from architect.replay_statement where proposal_id = $1", proposal_id)
+    replays = [
+        _replay(db, proposal_id, one, examination.parameter_sets(db, one.statement, SETS, asked))
+        for one in touching
+        if one.statement.kind == "select"
+    ]
+    return {"statements": replays, "writers": _writers(relation_oid, touching)}
 
 
 def write_side(db: Database, relation_oid: int) -> dict[str, Any]:
     """The captured statements that write to the table: query id, and what people call each."""
     if statements.latest_snapshot(db) is None:
         statements.take_snapshot(db)
-    return {"writers": _writers(_touching(db, relation_oid))}
+    return {"writers": _writers(relation_oid, _touching(db, relation_oid))}
 
 
-def _replays(db: Database, relation_oid: int, touching: Sequence[Touching]) -> list[dict[str, Any]]:
-    """Every SELECT, with typical parameter sets or why it cannot be replayed."""
-    asked = _asked(db, relation_oid)
-    replays = []
-    for one, seconds in touching:
-        if one.kind != "select":
-            continue
-        ready = examination.parameter_sets(db, one, SETS, asked)
-        replays.append(
-            {
-                "statement_id": one.statement_id,
-                "text": ready.text or "",
-                "parameter_types": ready.types,
-                "parameter_sets": ready.sets,
-                "calls": one.calls,
-                "calls_seconds": seconds,
-                "mean_ms": one.mean_ms,
-                "reason": ready.reason,
-            }
+def _replay(db: Database, proposal_id: int, touching: Touching, ready: examination.Examined) -> dict[str, Any]:
+    """A SELECT with typical parameter sets, or why it cannot be replayed."""
+    one = touching.statement
+    if ready.text is not None and ready.reason is None:
+        db.query(
+            """insert into architect.replay_statement
+                 (proposal_id, statement_id, text, parameter_types, role_oid, relation_oids)
+               values ($1, $2, $3, $4::text[], $5::oid, $6::oid[])""",
+            proposal_id,
+            one.statement_id,
+            ready.text,
+            list(ready.types),
+            one.role_oid,
+            [str(oid) for oid in ready.relation_oids],
         )
-    return replays
+    return {
+        "statement_id": one.statement_id,
+        "parameter_sets": ready.sets,
+        "calls": one.calls,
+        "calls_seconds": touching.seconds,
+        "mean_ms": one.mean_ms,
+        "reason": ready.reason,
+    }
 
 
 def _asked(db: Database, relation_oid: int) -> parameters.Asked:
@@ -80,14 +90,14 @@ def _asked(db: Database, relation_oid: int) -> parameters.Asked:
     return asked
 
 
-def _writers(touching: Sequence[Touching]) -> list[dict[str, Any]]:
+def _writers(relation_oid: int, touching: Sequence[Touching]) -> list[dict[str, Any]]:
     return [
         {
             "query_id": one.query_id,
             "label": f"{one.kind} of {', '.join(one.relations)} (statement {one.statement_id})",
         }
         for one, _ in touching
-        if one.kind in WRITES
+        if one.written_oid == relation_oid
     ]
 
 

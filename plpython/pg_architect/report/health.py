@@ -101,6 +101,10 @@ def _hypopg(db: Database) -> Iterator[Check]:
 
 
 def _executor(db: Database) -> Iterator[Check]:
+    if not _may_log_in(db):  # somebody's emergency stop; pg_hba.conf may be just as it should
+        detail = f"approved changes have to be run by hand: {executor.ROLE} is not permitted to log in"
+        yield Check("executor", "warning", detail, f"alter role {executor.ROLE} login;")
+        return
     try:
         with executor.loopback(db, commits=False):
             yield Check("executor", "ok", f"{executor.ROLE} can be reached over the local socket")
@@ -158,6 +162,9 @@ def _cron(db: Database) -> Iterator[Check]:
             "its jobs log in by password or peer instead of running in background workers",
             "alter system set cron.use_background_workers = on; -- then restart the server",
         )
+    elif not _may_log_in(db):
+        detail = f"{executor.ROLE} is not permitted to log in, which its jobs need"
+        yield Check("pg_cron", "info", detail, f"alter role {executor.ROLE} login;")
     elif not db.query("select architect._cron_is_usable() as usable")[0]["usable"]:
         yield Check(
             "pg_cron", "info", "architect_executor may not use it", f"grant usage on schema cron to {executor.ROLE};"
@@ -254,6 +261,34 @@ def _unfinished(db: Database) -> Iterator[Check]:
         )
 
 
+def _kept(db: Database) -> Iterator[Check]:
+    """An index that somebody dropped, or that is not used any more, is on record as a change that is in place."""
+    rows = db.query(
+        """select p.proposal_id, p.index_name::text as name, p.relation_name, found.display
+             from architect.proposal as p
+             left join lateral (
+               select format('%I.%I', n.nspname, c.relname) as display, i.indisvalid and i.indisready as is_valid
+                 from pg_index as i join pg_class as c on c.oid = i.indexrelid
+                 join pg_namespace as n on n.oid = c.relnamespace
+                where i.indrelid = p.relation_oid
+                  -- REINDEX CONCURRENTLY makes a new index, with the same comment
+                  and (i.indexrelid = p.created_index_oid
+                       or obj_description(c.oid, 'pg_class') = format('pg_architect proposal %s', p.proposal_id))
+                order by is_valid desc limit 1) as found on true
+            where p.deployment_id = architect._this_deployment() and p.state = 'kept' and found.is_valid is not true
+            order by p.proposal_id"""
+    )
+    for row in rows:
+        fault = "invalid" if row["display"] else "gone"
+        undo = f"call architect.sp_rollback({row['proposal_id']}, 'the index is {fault}');"
+        yield Check(
+            f"proposal {row['proposal_id']}",
+            "warning",
+            f"kept, but its index {row['name']} of {row['relation_name']} is {fault}",
+            f"reindex index concurrently {row['display']}; or undo it: {undo}" if row["display"] else undo,
+        )
+
+
 def _visibility(db: Database) -> Iterator[Check]:
     standby = db.query("select pg_is_in_recovery() as standby")[0]["standby"]
     if standby:
@@ -271,6 +306,7 @@ CHECKS: tuple[Callable[[Database], Iterator[Check]], ...] = (
     _owners,
     _people,
     _unfinished,
+    _kept,
 )
 
 
@@ -289,6 +325,10 @@ def _has_extension(db: Database, name: str) -> bool:
 
 def _major(db: Database) -> int:
     return int(db.query("select current_setting('server_version_num')::int / 10000 as major")[0]["major"])
+
+
+def _may_log_in(db: Database) -> bool:
+    return bool(db.query("select from pg_roles where rolname = $1 and rolcanlogin", executor.ROLE))
 
 
 def _os_user() -> str:

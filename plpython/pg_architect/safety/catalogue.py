@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pg_architect.core.db import Database
+from pg_architect.core.identifier import shown
 from pg_architect.safety import catalogue_queries as sql
 
 OWN_SCHEMA = "architect"
@@ -68,7 +69,7 @@ class Table:
 
     @property
     def display(self) -> str:
-        return f"{self.schema}.{self.name}"
+        return shown(self.schema, self.name)
 
 
 @dataclass(frozen=True, slots=True)

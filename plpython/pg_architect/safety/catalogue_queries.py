@@ -178,7 +178,7 @@ where p.proname = $1::name and p.pronamespace = 'pg_catalog'::regnamespace
 """
 
 # Of || with something else than text the server has a body in SQL that is parsed when it is called, but names all with
-# their schema: it casts to text, by the cast or output function of a type that is proved where the statement reaches it.
+# their schema: it casts to text, by a cast or output function of a type that is proved where the statement reaches it.
 OPERATORS = """
 select count(*)::int as overloads,
     coalesce(bool_or(

@@ -9,20 +9,17 @@ judged, to be compared before it runs.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pg_architect.core.db import Database, Row, handled
+from pg_architect.core.db import Database, Row
 from pg_architect.core.errors import ArchitectError
 from pg_architect.core.identifier import NAME_BYTES
 from pg_architect.safety import gate_queries as sql
 from pg_architect.safety import parse
 from pg_architect.safety.catalogue import OWN_SCHEMA, SYSTEM_SCHEMAS, Catalogue
 from pg_architect.safety.index_statement import (
-    Condition,
-    Constant,
     CreateIndex,
     DropIndex,
     Refused,
@@ -31,10 +28,10 @@ from pg_architect.safety.index_statement import (
     with_types,
 )
 from pg_architect.safety.parse import Tree
+from pg_architect.safety.predicate_constants import server_form, type_of_text
 
 # Goes up whenever the same statement may get another verdict: approvals are bound to it.
 GATE_VERSION = "1"
-FIRST_USER_OID = 16384  # access/transam.h: FirstNormalObjectId
 
 LOCK = "ShareUpdateExclusiveLock"
 
@@ -141,19 +138,45 @@ def _deparse(tree: Tree) -> str:
         raise Refused("written back", exc.message) from exc
 
 
-def _judge_create(db: Database, tree: Tree, wanted: CreateIndex, objects: dict[str, Any]) -> Judgement:
-    oid, taken_for = _find(db, wanted.schema, wanted.table)
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """A CREATE INDEX whose names were looked up; ``statement`` has its predicate as the server prints it."""
+
+    relation_oid: int
+    table: Row
+    statement: CreateIndex
+    keys: Sequence[Row]
+    included: Sequence[Row]
+    taken_for: tuple[Reason, ...]
+
+
+def makes(db: Database, statement: str, index_oid: int) -> bool:
+    """Whether an index is what this CREATE INDEX makes, whatever its name."""
+    try:
+        tree = _parse(statement)
+        read = read_statement(tree)
+        wanted = _look_up(db, tree, read, {}) if isinstance(read, CreateIndex) else None
+    except Refused:
+        return False
+    if wanted is None:
+        return False
+    indexes = db.query(sql.INDEXES, wanted.relation_oid)
+    return any(index["oid"] == index_oid and _is_same(index, wanted) for index in indexes)
+
+
+def _look_up(db: Database, tree: Tree, read: CreateIndex, objects: dict[str, Any]) -> _Wanted:
+    """Look up all names; ``objects`` gets what they mean, the text constants of ``tree`` their types."""
+    oid, taken_for = _find(db, read.schema, read.table)
     table = _table(db, oid, objects)
     columns = {row["name"]: row for row in db.query(sql.COLUMNS, oid)}
-    keys = [_key_column(columns, key.column, table["display"]) for key in wanted.keys]
-    included = [_column(columns, name, table["display"]) for name in wanted.included]
+    keys = [_key_column(columns, key.column, table["display"]) for key in read.keys]
+    included = [_column(columns, name, table["display"]) for name in read.included]
     predicate = tuple(
-        _server_form(db, condition, _column(columns, condition.column, table["display"]))
-        for condition in wanted.predicate
+        server_form(db, condition, _column(columns, condition.column, table["display"])) for condition in read.predicate
     )
-    with_types(tree.whereClause, {c.column: _type_of_text(columns[c.column]) for c in wanted.predicate})
+    with_types(tree.whereClause, {c.column: type_of_text(columns[c.column]) for c in read.predicate})
     objects |= {
-        "index_name": wanted.name,
+        "index_name": read.name,
         "columns": [
             {
                 "name": key.column,
@@ -161,21 +184,27 @@ def _judge_create(db: Database, tree: Tree, wanted: CreateIndex, objects: dict[s
                 "type_oid": row["type_oid"],
                 "opclass_oid": row["opclass_oid"],
             }
-            for key, row in zip(wanted.keys, keys, strict=True)
+            for key, row in zip(read.keys, keys, strict=True)
         ],
         "included": [
-            {"name": name, "attnum": row["number"]} for name, row in zip(wanted.included, included, strict=True)
+            {"name": name, "attnum": row["number"]} for name, row in zip(read.included, included, strict=True)
         ],
         "predicate": [
             {"name": name, "attnum": columns[name]["number"], "type_oid": columns[name]["type_oid"]}
-            for name in sorted({condition.column for condition in wanted.predicate})
+            for name in sorted({condition.column for condition in read.predicate})
         ],
     }
-    taken = db.query(sql.NAME_TAKEN, table["schema"], wanted.name)
+    return _Wanted(oid, table, replace(read, predicate=predicate), keys, included, taken_for)
+
+
+def _judge_create(db: Database, tree: Tree, read: CreateIndex, objects: dict[str, Any]) -> Judgement:
+    wanted = _look_up(db, tree, read, objects)
+    table = wanted.table
+    taken = db.query(sql.NAME_TAKEN, table["schema"], read.name)
     if taken:
-        raise Refused("index name", f"{table['schema']} already has a relation named {wanted.name}")
-    for index in db.query(sql.INDEXES, oid):
-        if _is_same(index, replace(wanted, predicate=predicate), keys, included):
+        raise Refused("index name", f"{table['schema']} already has a relation named {read.name}")
+    for index in db.query(sql.INDEXES, wanted.relation_oid):
+        if _is_same(index, wanted):
             state = "" if index["valid"] else ", which is invalid"
             raise Refused("new index", f"{index['display']}{state} is the same index", index_oid=index["oid"])
     tree.relation.schemaname = table["schema"]
@@ -190,9 +219,9 @@ def _judge_create(db: Database, tree: Tree, wanted: CreateIndex, objects: dict[s
             f"reads and writes of {table['display']} go on during the build; it waits for older transactions",
             {"lock": LOCK},
         ),
-        *taken_for,
+        *wanted.taken_for,
     )
-    index_display = db.query(sql.QUALIFIED, table["schema"], wanted.name)[0]["display"]
+    index_display = db.query(sql.QUALIFIED, table["schema"], read.name)[0]["display"]
     return Judgement(
         "needs_approval", "low", "create_index_concurrently", reasons, objects, _deparse(tree),
         f"drop index concurrently {index_display}", LOCK, False, False, True,
@@ -267,97 +296,15 @@ def _key_column(columns: Mapping[str, Row], name: str, table: str) -> Row:
     return row
 
 
-def _is_same(index: Row, wanted: CreateIndex, keys: Sequence[Row], included: Sequence[Row]) -> bool:
+def _is_same(index: Row, wanted: _Wanted) -> bool:
     return (
         index["plain_btree"]
-        and list(index["keys"]) == [row["number"] for row in keys]
-        and list(index["options"]) == [key.option for key in wanted.keys]
-        and list(index["opclasses"]) == [row["opclass_oid"] for row in keys]
-        and sorted(index["included"]) == sorted(row["number"] for row in included)
-        and same_predicate(wanted.predicate, index["predicate"])
+        and list(index["keys"]) == [row["number"] for row in wanted.keys]
+        and list(index["options"]) == [key.option for key in wanted.statement.keys]
+        and list(index["opclasses"]) == [row["opclass_oid"] for row in wanted.keys]
+        and sorted(index["included"]) == sorted(row["number"] for row in wanted.included)
+        and same_predicate(wanted.statement.predicate, index["predicate"])
     )
-
-
-# Types of a predicate's column by pg_type.typcategory: numbers, strings, dates and times, booleans, enumerated types,
-# network addresses. Beside them uuid; money is left out, as its text depends on the locale.
-_CATEGORIES = frozenset("NSDBEI")
-# Texts of dates and times that mean the same in every session: ISO order, and a zone where the type has one.
-_ZONE = r"(Z|[+-]\d\d(:?\d\d)?)"
-_TIME = r"\d\d:\d\d(:\d\d(\.\d{1,6})?)?"
-_DATE = r"\d{4}-\d\d-\d\d"
-_TIME_TEXTS = {
-    "date": _DATE,
-    "time": _TIME,
-    "timetz": _TIME + _ZONE,
-    "timestamp": rf"{_DATE}([ T]{_TIME})?",
-    "timestamptz": rf"{_DATE}[ T]{_TIME}{_ZONE}",
-}
-
-
-def _check_condition(condition: Condition, column: Row) -> None:
-    """The constants mean the same in every session, and are of the column's type."""
-    supported = column["category"] in _CATEGORIES or column["type"] == "uuid"
-    if condition.constants and (not supported or column["type"] == "money"):
-        raise Refused("predicate", f"a predicate on a column of type {column['type']} is not supported yet")
-    for constant in condition.constants:
-        _check_constant(constant, condition.column, column)
-
-
-def _server_form(db: Database, condition: Condition, column: Row) -> Condition:
-    """The condition with its texts as the server prints them: 2024-01-01 00:00+00 is 2024-01-01 00:00:00+00.
-
-    That calls the input and output functions of a built-in type. An enumeration's values are looked up instead: its
-    owner may have added a cast since the catalogue was read, and the server would call it.
-    """
-    _check_condition(condition, column)
-    constants = []
-    for constant in condition.constants:
-        if constant.kind == "text":
-            try:
-                text = _printed(db, constant.text, column)
-            except ArchitectError as exc:
-                if not handled(exc):
-                    raise
-                raise Refused("predicate", f"column {condition.column}: {exc.message}") from exc
-            constant = replace(constant, text=text)
-        constants.append(replace(constant, type_name=None))
-    return replace(condition, constants=tuple(sorted(set(constants))))
-
-
-def _printed(db: Database, text: str, column: Row) -> str:
-    if column["type_oid"] >= FIRST_USER_OID:
-        label = db.query("select from pg_enum where enumtypid = $1::oid and enumlabel = $2", column["type_oid"], text)
-        if not label:
-            raise Refused("predicate", f"'{text}' is not a value of column {column['name']}")
-        if text.lstrip()[:1] in ("[", "(", "{"):
-            raise Refused("predicate", f"'{text}' could be read as a composite value, if the column's type changed")
-        return text
-    with db.subtransaction():
-        return str(db.query(f"select $1::text::{column['type_name']}::text as text", text)[0]["text"])
-
-
-def _type_of_text(column: Row) -> str | None:
-    """The built-in type that a text constant is written with: without one, CREATE INDEX would call the input function
-    of whatever type the column has by then, with the rights of who runs it. An enumeration could be replaced itself.
-    """
-    if column["type_oid"] >= FIRST_USER_OID:
-        return None
-    return "text" if column["type"] == "varchar" else str(column["type"])
-
-
-def _check_constant(constant: Constant, name: str, column: Row) -> None:
-    same_type = constant.type_name in (None, column["type"])
-    if not same_type and not (constant.type_name == "text" and column["type"] == "varchar"):
-        raise Refused("predicate", f"column {name} of type {column['type']} is compared with a {constant.type_name}")
-    expected = {"number": "N", "boolean": "B"}.get(constant.kind)
-    if expected is not None and column["category"] != expected:
-        raise Refused("predicate", f"column {name} of type {column['type']} is compared with a {constant.kind}")
-    pattern = _TIME_TEXTS.get(column["type"]) if column["category"] == "D" else None
-    if pattern is not None and not re.fullmatch(pattern, constant.text, re.ASCII):
-        raise Refused(
-            "predicate",
-            f"'{constant.text}' may mean another {column['type']} in another session: write it in ISO 8601 form",
-        )
 
 
 def _judge_drop(db: Database, tree: Tree, wanted: DropIndex, objects: dict[str, Any]) -> Judgement:

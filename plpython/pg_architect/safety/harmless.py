@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pg_architect.core import errors
 from pg_architect.core.db import Database, Row
 from pg_architect.core.errors import ArchitectError
+from pg_architect.core.identifier import shown
 from pg_architect.safety import parse
 from pg_architect.safety.catalogue import SYSTEM_COLUMNS, Catalogue, Role, Table
 from pg_architect.safety.parse import Tree, kind_of
@@ -127,7 +128,7 @@ def explain_proof(db: Database, statement: str | None, role: str | None) -> list
             "kind": proof.kind,
             "harmless": proof.harmless,
             "reason": proof.reason,
-            "relations": [f"{relation.schema}.{relation.name}" for relation in proof.relations],
+            "relations": [shown(relation.schema, relation.name) for relation in proof.relations],
             "parameters": proof.parameter_count,
         }
     ]
@@ -200,7 +201,7 @@ class _Proving:
                 if column is not None and column.problem is not None:
                     raise Unproved(column.problem)
             if not self.catalogue.may_read(self.role, table, None if whole else sorted(used[table.oid])):
-                raise Unproved(f"the statement's owner may not read {table.display} any more")
+                raise Unproved(f"role {self.role.name} may not read {table.display}")
 
 
 def _tables_of(fields: tuple[str, ...], scope: Scope) -> list[Table]:

@@ -7,9 +7,11 @@ its own symbols. pglast is loaded at first use, because most sessions never pars
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import re
+import resource
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -25,10 +27,14 @@ TOO_COMPLEX = "54001"
 
 # Beyond this a statement is a bulk load or an attack, and neither can be judged; parsing takes about 2 us per byte.
 MAX_BYTES = 64 * 1024
-# pglast turns the parser's tree into Python objects by recursion in C, at up to 550 bytes of stack for each level
-# (measured; `1+1+1+…` is one level per operator), and nothing checks that stack. Literals, parameters and commas add
-# no level, so this many other tokens need less than 2 MB: the server keeps more than that free below its own limit.
+# pglast turns the parser's tree into Python objects by recursion in C, and nothing checks that stack. Literals,
+# parameters and commas add no level, so this many other tokens are a bound; each needs less stack than this (measured:
+# up to 412 bytes, for `(select (select …`).
 MAX_STRUCTURE_TOKENS = 5000
+STACK_PER_TOKEN = 512
+# The server guarantees what lies between max_stack_depth and the operating system's limit. Of that the interpreter
+# takes a part, and so does what the kernel puts above the server's first frame.
+STACK_RESERVE = 256 * 1024
 # Python's own recursion limit is 1000 frames, and deparsing needs up to five for a level.
 MAX_DEPTH = 200
 
@@ -133,11 +139,39 @@ def tokens(text: str) -> list[Token]:
         for item in scanned
         if item.name not in ("SQL_COMMENT", "C_COMMENT")
     ]
-    if sum(1 for token in found if token.name not in _FLAT_TOKENS) > MAX_STRUCTURE_TOKENS:
-        raise ArchitectError(TOO_COMPLEX, f"statement has more than {MAX_STRUCTURE_TOKENS} tokens beside literals")
+    limit = structure_limit(resource.getrlimit(resource.RLIMIT_STACK)[0], _server_stack_depth())
+    if sum(1 for token in found if token.name not in _FLAT_TOKENS) > limit:
+        small = limit < MAX_STRUCTURE_TOKENS
+        hint = "Lower max_stack_depth, or raise the server's limit of the stack (ulimit -s)." if small else None
+        raise ArchitectError(TOO_COMPLEX, f"statement has more than {limit} tokens beside literals", hint=hint)
     if not found:
         raise ArchitectError(SYNTAX_ERROR, "no statement in the text")
     return found
+
+
+def structure_limit(stack_bytes: int, server_kilobytes: int | None) -> int:
+    """Return how many structure tokens can be parsed on the stack that is certainly free.
+
+    ``stack_bytes`` is the operating system's limit, ``server_kilobytes`` the server's max_stack_depth, in its own
+    unit; None outside a server.
+    """
+    if server_kilobytes is None or stack_bytes == resource.RLIM_INFINITY:
+        return MAX_STRUCTURE_TOKENS
+    free = stack_bytes - server_kilobytes * 1024 - STACK_RESERVE
+    return max(0, min(MAX_STRUCTURE_TOKENS, free // STACK_PER_TOKEN))
+
+
+def _server_stack_depth() -> int | None:
+    """The server's max_stack_depth as it is now: a superuser may change it at any time."""
+    try:
+        return ctypes.c_int.in_dll(_program(), "max_stack_depth").value
+    except ValueError:
+        return None
+
+
+@functools.cache
+def _program() -> ctypes.CDLL:
+    return ctypes.CDLL(None)
 
 
 def walk(tree: Tree) -> Iterator[Tree]:

@@ -40,17 +40,8 @@ class _Undo(Exception):  # noqa: N818  not an error: how a subtransaction is tol
 
 def lend(db: Database, author: Author) -> None:
     """Give architect_planner the author's rights in this transaction, which must be rolled back."""
-    _lent(db, "select architect._lend_rights($1::oid, $2::oid[])", author.role_oid, _texts(author.relation_oids))
-
-
-def lend_for_replay(db: Database, statement_id: int) -> None:
-    """The same in a session of architect_executor, for the statement that it has announced to replay."""
-    _lent(db, "select architect._lend_for_replay($1)", statement_id)
-
-
-def _lent(db: Database, sql: str, *params: object) -> None:
     try:
-        db.query(sql, *params)
+        db.query("select architect._lend_rights($1::oid, $2::oid[])", author.role_oid, _texts(author.relation_oids))
     except ArchitectError as exc:
         if not handled(exc):
             raise

@@ -43,18 +43,25 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """The reading part of a statement, qualified, or the reason why it is not planned."""
+    """The reading part of a statement, qualified, or the reason why it is not planned; what it writes to, if so."""
 
     relations: tuple[Named, ...]
     text: str | None
     reason: str | None
+    written: Named | None = None
 
 
 def classify(text: str | None) -> Sort:
-    """The kind of a normalised text; the text of utility statements is not kept (they may hold passwords)."""
+    """The kind of a normalised text; the text of utility statements is not kept (they may hold passwords).
+
+    What is executed by its name stands under the text of its PREPARE: it is the prepared statement that counts.
+    """
     try:
         repaired = parse.repair_normalised(text or "")
         tree = parse.parse_one(repaired)
+        if parse.kind_of(tree) == "PrepareStmt":
+            tree = tree.query
+            text = repaired = parse.deparse(tree)
         fingerprint = parse.fingerprint(repaired)
     except ArchitectError as exc:
         # It may be a utility statement of a newer grammar: not kept either.
@@ -141,12 +148,14 @@ class Prover:
 
     def _prove_part(self, text: str, role: str) -> Proved:
         named: list[tuple[str | None, str]] = []
+        written: tuple[Named, ...] = ()
         try:
             tree = parse.parse_one(parse.repair_normalised(text))
             named = _named_relations(tree)
+            written = self._resolve(_written_relation(tree), role)
             query, reason = reading_part(tree)
             if query is None:
-                return Proved(self._resolve(named, role), None, reason)
+                return _proved((*written, *self._resolve(named, role)), None, reason, written)
             # Parameters keep their numbers in a whole statement: the replay and the reader know them by these.
             if parse.kind_of(tree) != "SelectStmt":
                 _renumber(query)
@@ -154,11 +163,11 @@ class Prover:
         except ArchitectError as exc:
             if not handled(exc):
                 raise
-            return Proved(self._resolve(named, role), None, exc.message)
-        relations = tuple(Named(r.oid, r.schema, r.name) for r in proof.relations)
+            return _proved((*written, *self._resolve(named, role)), None, exc.message, written)
+        relations = (*written, *(Named(r.oid, r.schema, r.name) for r in proof.relations))
         if not proof.harmless:
-            return Proved(relations or self._resolve(named, role), None, proof.reason)
-        return Proved(relations, proof.qualified_text, None)
+            return _proved(relations or self._resolve(named, role), None, proof.reason, written)
+        return _proved(relations, proof.qualified_text, None, written)
 
     def _resolve(self, named: Sequence[tuple[str | None, str]], role: str) -> tuple[Named, ...]:
         """The relations that these names mean to a role; those that are gone are left out."""
@@ -171,6 +180,16 @@ class Prover:
             if not isinstance(match, str):
                 found[match.oid] = Named(match.oid, match.schema, name)
         return tuple(found.values())
+
+
+def _proved(relations: Sequence[Named], text: str | None, reason: str | None, written: Sequence[Named]) -> Proved:
+    return Proved(tuple(dict.fromkeys(relations)), text, reason, written[0] if written else None)
+
+
+def _written_relation(tree: Any) -> list[tuple[str | None, str]]:
+    if _KINDS.get(parse.kind_of(tree), "select") == "select":
+        return []
+    return [(tree.relation.schemaname, tree.relation.relname)]
 
 
 def _named_relations(tree: Any) -> list[tuple[str | None, str]]:

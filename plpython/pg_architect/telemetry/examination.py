@@ -114,6 +114,6 @@ def _examined(
     types, reason = plans.parameter_types(db, proof.text, empty.author)
     if reason is not None:
         return replace(empty, uses=uses, reason=reason)
-    observed = parameters.Observed(captured.rows_per_call, captured.blocks_per_call, parameters.utc_now())
+    observed = parameters.Observed(captured.rows_per_call, parameters.utc_now())
     typical = parameters.typical_sets(uses, types, tables, observed, count, captured.statement_id)
     return replace(empty, uses=uses, types=types, sets=typical.sets, basis=typical.basis, reason=typical.reason)

@@ -23,8 +23,6 @@ from pg_architect.telemetry.tables import Column, Table
 
 # A list of ten thousand constants is a join in disguise: no typical set says anything about it.
 MAX_PARAMETERS = 500
-# A page of rows found within less of the table than this says nothing about how rare the rows are.
-MUCH_OF_THE_TABLE = 0.1
 # Values whose frequencies differ by less are alike: which of them ANALYZE called common is its sample's doing.
 EVEN = 10.0
 LIKELY_FACTOR = 3.0  # a frequency within this factor of the observed one explains it: pg_stats is no better
@@ -57,10 +55,9 @@ class Typical:
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What the statistics tell: rows and blocks per call, and the time that relative conditions are counted from."""
+    """What the statistics tell: rows per call, and the time that relative conditions are counted from."""
 
     rows_per_call: float
-    blocks_per_call: float
     now: datetime
 
 
@@ -116,21 +113,19 @@ def with_asked(sets: Sets, uses: p.Uses, types: Sequence[str], asked: Asked) -> 
 
 
 def evident_selectivity(uses: p.Uses, tables: Mapping[int, Table], observed: Observed) -> float | None:
-    """The fraction of its table that a call selects, where the statistics tell it: one table, no aggregate.
+    """The fraction of its table that a call selects, where the statistics tell it: one table, no aggregate, no LIMIT.
 
-    With a LIMIT the rows alone say nothing, but a page of them that took much of the table to find is of rare rows.
+    A page of rows tells nothing, however much was read for it: a sort reads all rows, and rare ones stand together.
     """
-    if len(uses.blocks) != 1 or uses.blocks[0].aggregated or len(uses.blocks[0].instances) != 1:
+    if len(uses.blocks) != 1:
         return None
-    table = tables.get(uses.blocks[0].instances[0][1])
+    (block,) = uses.blocks
+    if block.aggregated or block.limited or len(block.instances) != 1:
+        return None
+    table = tables.get(block.instances[0][1])
     if table is None or not table.rows:
         return None
-    looked_through = 1.0
-    if uses.blocks[0].limited:
-        looked_through = min(observed.blocks_per_call / max(table.pages, 1), 1.0)
-        if looked_through < MUCH_OF_THE_TABLE:
-            return None
-    return min(max(observed.rows_per_call, 0.1) / (table.rows * looked_through), 1.0)
+    return min(max(observed.rows_per_call, 0.1) / table.rows, 1.0)
 
 
 def _unexplained(number: int, type_name: str, uses: p.Uses, tables: Mapping[int, Table]) -> str | None:

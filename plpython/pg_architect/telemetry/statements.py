@@ -6,17 +6,19 @@ The statistics since the last reset are interval zero, so that one look is enoug
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pg_architect.core import errors
-from pg_architect.core.db import Database, Row, handled
+from pg_architect.core.db import Database, Row
 from pg_architect.core.errors import ArchitectError
+from pg_architect.core.identifier import shown
 from pg_architect.core.settings import load
-from pg_architect.telemetry import classify
+from pg_architect.telemetry import classify, pg_stat_statements
 
-# A database without an encoding (SQL_ASCII) lets any bytes into the statistics, which all databases share.
-CHARACTER_NOT_IN_REPERTOIRE = "22021"
+# For classifying new statements, and again for proving them; a few thousand ordinary ones take less.
+LOOKING_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,29 +41,9 @@ class CapturedStatement:
     wal_bytes_per_call: float
     relation_oids: tuple[int, ...]
     relations: tuple[str, ...]
+    written_oid: int | None  # the relation that it inserts into, updates or deletes from
     plannable: bool | None  # None: not looked at yet
     reason: str | None
-
-
-def missing(db: Database) -> str | None:
-    """What is missing to take a snapshot, with the command that mends it."""
-    rows = db.query("select current_setting('shared_preload_libraries') as libraries")
-    if "pg_stat_statements" not in rows[0]["libraries"]:
-        return "pg_stat_statements is not loaded: add it to shared_preload_libraries and restart the server"
-    found = db.query(
-        """
-        select pg_catalog.quote_ident(n.nspname) as schema,
-               pg_catalog.has_schema_privilege('architect_owner', n.oid, 'usage') as is_usable
-          from pg_catalog.pg_extension as e join pg_catalog.pg_namespace as n on n.oid = e.extnamespace
-         where e.extname = 'pg_stat_statements'
-        """
-    )
-    if not found:
-        return "pg_stat_statements is not installed in this database: create extension pg_stat_statements"
-    if not found[0]["is_usable"]:
-        schema = found[0]["schema"]
-        return f"the schema of pg_stat_statements is closed to us: grant usage on schema {schema} to architect_owner"
-    return None
 
 
 def take_snapshot(db: Database) -> int:
@@ -70,9 +52,7 @@ def take_snapshot(db: Database) -> int:
     Raises ArchitectError 55000 where they cannot be had, 55P03 if, within lock_timeout, another session's transaction
     that has taken one does not end.
     """
-    if lack := missing(db):
-        what, _, how = lack.partition(": ")
-        raise ArchitectError(errors.OBJECT_NOT_IN_PREREQUISITE_STATE, what, hint=f"To mend it: {how}.")
+    pg_stat_statements.schema(db)
     try:
         return _take_snapshot(db, load(db))
     except ArchitectError as exc:
@@ -86,8 +66,8 @@ def take_snapshot(db: Database) -> int:
 
 
 def _take_snapshot(db: Database, settings: Mapping[str, float]) -> int:
-    source = _source(db)
-    rows = _read(db, source)
+    source = pg_stat_statements.source(db)
+    rows = pg_stat_statements.read(db, source)
     kept, left_out = _without_ours(db, rows, int(settings["max_statements"]))
     snapshot_id = _insert_snapshot(db, source, len(kept), left_out)
     _store_statements(db, kept)
@@ -105,6 +85,12 @@ def latest_snapshot(db: Database) -> int | None:
     return None if rows[0]["id"] is None else int(rows[0]["id"])
 
 
+def left_out(db: Database, snapshot_id: int) -> int:
+    """How many statements, the cheapest ones, the snapshot does not have."""
+    rows = db.query("select left_out from architect.snapshot where snapshot_id = $1::bigint", snapshot_id)
+    return int(rows[0]["left_out"])
+
+
 def captured(
     db: Database, snapshot_id: int, since: Mapping[int, int] | None = None, relation_oid: int | None = None
 ) -> list[CapturedStatement]:
@@ -119,7 +105,8 @@ def captured(
         """
         select s.statement_id, s.query_id, s.role_oid::bigint as role_oid,
                pg_catalog.pg_get_userbyid(s.role_oid) as role_name, s.text, s.kind,
-               s.relation_oids::bigint[] as relation_oids, s.relation_names, s.plannable, s.unplannable_reason,
+               s.relation_oids::bigint[] as relation_oids, s.relation_names,
+               s.written_oid::bigint as written_oid, s.plannable, s.unplannable_reason,
                d.*, d.total_exec_ms / nullif(sum(d.total_exec_ms) over (), 0) as share
           from architect.statement_statistics as n
           join architect.statement as s using (statement_id)
@@ -173,83 +160,23 @@ def _captured(row: Row) -> CapturedStatement:
         wal_bytes_per_call=row["wal_bytes"] / calls,
         relation_oids=tuple(row["relation_oids"]),
         relations=tuple(row["relation_names"]),
+        written_oid=row["written_oid"],
         plannable=row["plannable"],
         reason=row["unplannable_reason"],
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    schema: str  # quoted
-    version: str
-    names: frozenset[str]  # columns of pg_stat_statements, which differ by version
-
-
-def _source(db: Database) -> _Source:
-    rows = db.query(
-        """
-        select pg_catalog.quote_ident(n.nspname) as schema, e.extversion as version,
-               array(select a.attname::text from pg_catalog.pg_attribute as a
-                      where a.attrelid = c.oid and a.attnum > 0) as names
-          from pg_catalog.pg_extension as e
-          join pg_catalog.pg_namespace as n on n.oid = e.extnamespace
-          join pg_catalog.pg_class as c on c.relnamespace = n.oid and c.relname = 'pg_stat_statements'
-         where e.extname = 'pg_stat_statements'
-        """
-    )
-    return _Source(rows[0]["schema"], rows[0]["version"], frozenset(rows[0]["names"]))
-
-
-def _read(db: Database, source: _Source) -> list[Row]:
-    """Top-level statements of this database by total time; the text only of those that are not known yet."""
-    io_names = ("blk_read_time", "blk_write_time", "shared_blk_read_time", "shared_blk_write_time")
-    io = " + ".join(f"p.{name}" for name in io_names if name in source.names) or "0"
-    try:
-        with db.subtransaction():
-            return db.query(
-                f"""
-                select p.queryid, p.userid::bigint as role, pg_catalog.pg_get_userbyid(p.userid) as role_name,
-                       case when s.statement_id is not null then null
-                            -- Longer ones are not parsed, and reading them costs memory.
-                            when octet_length(p.query) > 65536 then '(longer than 64 kB)'
-                            -- A database without an encoding holds bytes that are no text to Python.
-                            when pg_catalog.getdatabaseencoding() = 'SQL_ASCII'
-                              then pg_catalog.regexp_replace(p.query, '[^\x01-\x7f]', '?', 'g')
-                            else p.query end as query,
-                       s.statement_id is not null as known,
-                       p.calls, p.total_exec_time as total_ms, p.rows, p.shared_blks_hit, p.shared_blks_read,
-                       p.temp_blks_read + p.temp_blks_written as temp_blocks, ({io})::float8 as io_ms,
-                       p.wal_records, p.wal_fpi, p.wal_bytes::bigint as wal_bytes, p.stddev_exec_time as stddev_ms
-                  from {source.schema}.pg_stat_statements as p
-                  left join architect.statement as s
-                    on s.deployment_id = architect._this_deployment() and s.query_id = p.queryid
-                       and s.role_oid = p.userid
-                 where p.dbid = (select oid from pg_catalog.pg_database where datname = current_database())
-                   and p.toplevel and p.queryid is not null
-                   and pg_catalog.pg_get_userbyid(p.userid) not like 'architect\\_%'
-                 order by p.total_exec_time desc, p.queryid
-                """
-            )
-    except ArchitectError as exc:
-        if not handled(exc):
-            raise
-        if exc.sqlstate == CHARACTER_NOT_IN_REPERTOIRE:
-            raise ArchitectError(
-                errors.OBJECT_NOT_IN_PREREQUISITE_STATE,
-                "pg_stat_statements holds a text of another database that cannot be read in this one's encoding",
-                hint="Run: select pg_stat_statements_reset(0, oid, 0) from pg_database where encoding = 0;",
-            ) from exc
-        hint = "Check that pg_stat_statements is in shared_preload_libraries and that the server was restarted."
-        raise ArchitectError(errors.OBJECT_NOT_IN_PREREQUISITE_STATE, exc.message, hint=hint) from exc
-
-
 def _without_ours(db: Database, rows: Sequence[Row], limit: int) -> tuple[list[Row], list[Row]]:
-    """The statements to keep, classified, and those beyond the limit; statements on schema architect are dropped."""
+    """The statements to keep, classified, and those beyond the limit; statements on schema architect are dropped.
+
+    What does not fit into the time is classified with a later snapshot: anybody can run many long statements.
+    """
     kept: list[Row] = []
     left_out: list[Row] = []
+    deadline = time.monotonic() + LOOKING_SECONDS
     for number, row in enumerate(rows):
         _let_cancel(db, number)
-        if len(kept) == limit:
+        if len(kept) == limit or (not row["known"] and time.monotonic() > deadline):
             left_out.append(row)
             continue
         if not row["known"]:
@@ -267,7 +194,7 @@ def _let_cancel(db: Database, number: int) -> None:
         db.query("select 1")
 
 
-def _insert_snapshot(db: Database, source: _Source, count: int, left_out: Sequence[Row]) -> int:
+def _insert_snapshot(db: Database, source: pg_stat_statements.Source, count: int, left_out: Sequence[Row]) -> int:
     info = db.query(
         """
         select 1 as found from pg_catalog.pg_proc
@@ -361,14 +288,18 @@ def _examine_new(db: Database, snapshot_id: int, limit: int) -> None:
     )
     prover = classify.Prover(db)
     results = []
+    deadline = time.monotonic() + LOOKING_SECONDS
     for number, row in enumerate(rows):
         _let_cancel(db, number)
+        if time.monotonic() > deadline:
+            break
         proof = prover.prove(row["text"], row["role"])
         results.append(
             {
                 "id": row["statement_id"],
                 "oids": [str(r.oid) for r in proof.relations],
-                "names": [f"{r.schema}.{r.name}" for r in proof.relations],
+                "names": [shown(r.schema, r.name) for r in proof.relations],
+                "written": proof.written.oid if proof.written else None,
                 "plannable": proof.reason is None,
                 "reason": proof.reason,
             }
@@ -377,9 +308,9 @@ def _examine_new(db: Database, snapshot_id: int, limit: int) -> None:
         """
         update architect.statement as s
            set plannable = n.plannable, unplannable_reason = n.reason, relation_names = n.names,
-               relation_oids = n.oids
+               relation_oids = n.oids, written_oid = n.written
           from pg_catalog.jsonb_to_recordset($1::jsonb) as n
-               (id bigint, oids oid[], names text[], plannable boolean, reason text)
+               (id bigint, oids oid[], names text[], written oid, plannable boolean, reason text)
          where s.statement_id = n.id
         """,
         json.dumps(results),

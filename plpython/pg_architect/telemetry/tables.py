@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pg_architect.core.db import Database, Row
+from pg_architect.core.identifier import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class Table:
 
     @property
     def qualified_name(self) -> str:
-        return f"{self.schema_name}.{self.name}"
+        return shown(self.schema_name, self.name)
 
     @property
     def unsupported(self) -> str | None:

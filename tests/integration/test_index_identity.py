@@ -1,0 +1,72 @@
+"""Which index is the one that was built, when others rebuild, rename or imitate it."""
+
+from __future__ import annotations
+
+from support.shop import APP, OWNER, SLOW, Shop, until
+
+REINDEX = "reindex index concurrently app.orders_customer"
+
+
+def test_a_column_that_gets_another_type_as_soon_as_the_build_ends(shop: Shop) -> None:
+    """The migration has queued behind the build, and makes a new index of ours before it is renamed.
+
+    It also takes the column's statistics away, so that nothing can be said of the index.
+    """
+    proposal = shop.approved()
+    with shop.old_snapshot():
+        call = shop.begin_deployment(proposal)
+        until(lambda: shop.building() == "waiting for old snapshots", "the build waits")
+        migration = shop.begin("alter table app.orders alter customer type bigint", OWNER)
+        until(lambda: shop.value("select count(*) > 0 from pg_locks where not granted and pid = %s", migration.pid), "")
+    assert migration.join().error is None
+    assert call.result()[0] == "inconclusive", shop.explanation(proposal)
+    assert (shop.state(proposal), shop.indexes()) == ("reverted", {})
+
+
+def test_a_strangers_index_that_has_the_work_name(shop: Shop) -> None:
+    """Anybody may read the name meanwhile, and make a temporary table: it is neither ours nor in the way."""
+    proposal = shop.approved()
+    with shop.connect(APP) as stranger, shop.old_snapshot():
+        call = shop.begin_deployment(proposal)
+        until(lambda: shop.building() == "waiting for old snapshots", "the build waits")
+        name = shop.value("select work_name::text from architect.proposal")
+        stranger.execute(f"create temporary table t (a int); create index {name} on t (a)")  # type: ignore[arg-type]
+        assert shop.value("select pg_terminate_backend(%s)", shop.executor_pid())
+        call.failure()
+    with stranger:
+        again = shop.begin_deployment(proposal).join()
+        if again.error is not None:  # what the interrupted build left was removed first
+            shop.deploy(proposal)
+        assert (shop.state(proposal), shop.indexes()) == ("kept", {"orders_customer": True})
+
+
+def test_an_equal_index_beside_ours(shop: Shop) -> None:
+    proposal = shop.approved()
+    assert shop.deploy(proposal)[0] == "improved", shop.explanation(proposal)
+    for statement in ("create index twin on app.orders (customer)", REINDEX, "vacuum full pg_index"):
+        shop.rows(statement)
+    assert shop.begin(f"call architect.sp_rollback({proposal}, 'maintenance')").result()[0] == "reverted"
+    assert shop.indexes() == {"twin": True}
+
+
+def test_an_index_that_was_renamed_before_it_was_measured(shop: Shop) -> None:
+    shop.work(SLOW, times=2)
+    proposal = shop.approved()
+    call = shop.begin_deployment(proposal)
+    until(lambda: shop.state(proposal) == "verifying", "it measures")
+    assert shop.value("select pg_cancel_backend(%s)", call.pid)
+    call.failure()
+    until(lambda: shop.executor_pid() is None, "the executor's session ends")
+    shop.rows("alter index app.orders_customer rename to mine")
+    message = shop.begin_deployment(proposal).failure().diag.message_primary or ""
+    assert "the index is named mine now" in message
+    assert shop.state(proposal) == "deployed"
+    shop.rows("alter index app.mine rename to orders_customer")
+    switch = "update pg_index set indisvalid = {} where indexrelid = 'app.orders_customer'::regclass"
+    shop.rows(switch.format("false"))
+    diag = shop.begin_deployment(proposal).failure().diag
+    assert "the index app.orders_customer is invalid now" in (diag.message_primary or "")
+    assert "Run: reindex index concurrently app.orders_customer;" in (diag.message_hint or "")
+    shop.rows(switch.format("true"))
+    shop.forget_slow()
+    assert shop.deploy(proposal)[0] == "improved", shop.explanation(proposal)
