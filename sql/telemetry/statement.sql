@@ -45,5 +45,5 @@ comment on column architect.top_queries.rows_per_call is 'Rows returned or writt
 comment on column architect.top_queries.blocks_per_call is 'Shared buffers hit or read per call.';
 comment on column architect.top_queries.share_of_database_time is 'Share of the time of all statements of the snapshot, 0 to 1; NULL if they took none.';
 comment on column architect.top_queries.relations is 'Qualified names of the relations that it names.';
-comment on column architect.top_queries.is_plannable is 'Whether planning it is proved to run nobody''s code; NULL if it was not looked at yet.';
+comment on column architect.top_queries.is_plannable is 'Whether planning it is proved to run nobody''s code; NULL if it was not looked at yet. Typical parameters may be missing all the same: architect.findings tells.';
 comment on column architect.top_queries.snapshot_id is 'The latest snapshot of this database.';

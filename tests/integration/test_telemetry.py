@@ -132,6 +132,9 @@ def test_what_a_statement_writes_to(app: psycopg.Connection[Any], owner: Psycopg
     }
     reading = [s.kind for s in statements.captured(owner, snapshot, relation_oid=other[0])]
     assert sorted(reading) == ["insert", "update"]
+    # Only the reading part is planned, and the rights for it are those of no more tables than it reads.
+    (insert,) = (item for item in examine(owner).examined if item.captured.kind == "insert" and item.text)
+    assert insert.author.relation_oids == (other[0],)
 
 
 def test_what_is_executed_by_its_name_is_known_by_its_query(

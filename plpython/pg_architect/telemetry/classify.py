@@ -43,12 +43,20 @@ class Named:
 
 @dataclass(frozen=True, slots=True)
 class Proved:
-    """The reading part of a statement, qualified, or the reason why it is not planned; what it writes to, if so."""
+    """The reading part of a statement, qualified, or the reason why it is not planned.
+
+    ``relations``: those of the reading part; where there is none, all. ``written``: what the statement writes to.
+    """
 
     relations: tuple[Named, ...]
     text: str | None
     reason: str | None
     written: Named | None = None
+
+    @property
+    def named(self) -> tuple[Named, ...]:
+        """All relations, the written one first."""
+        return tuple(dict.fromkeys((*((self.written,) if self.written else ()), *self.relations)))
 
 
 def classify(text: str | None) -> Sort:
@@ -148,14 +156,14 @@ class Prover:
 
     def _prove_part(self, text: str, role: str) -> Proved:
         named: list[tuple[str | None, str]] = []
-        written: tuple[Named, ...] = ()
+        written: Named | None = None
         try:
             tree = parse.parse_one(parse.repair_normalised(text))
             named = _named_relations(tree)
-            written = self._resolve(_written_relation(tree), role)
+            written = next(iter(self._resolve(_written_relation(tree), role)), None)
             query, reason = reading_part(tree)
             if query is None:
-                return _proved((*written, *self._resolve(named, role)), None, reason, written)
+                return Proved(self._resolve(named, role), None, reason, written)
             # Parameters keep their numbers in a whole statement: the replay and the reader know them by these.
             if parse.kind_of(tree) != "SelectStmt":
                 _renumber(query)
@@ -163,11 +171,11 @@ class Prover:
         except ArchitectError as exc:
             if not handled(exc):
                 raise
-            return _proved((*written, *self._resolve(named, role)), None, exc.message, written)
-        relations = (*written, *(Named(r.oid, r.schema, r.name) for r in proof.relations))
+            return Proved(self._resolve(named, role), None, exc.message, written)
+        relations = tuple(Named(r.oid, r.schema, r.name) for r in proof.relations)
         if not proof.harmless:
-            return _proved(relations or self._resolve(named, role), None, proof.reason, written)
-        return _proved(relations, proof.qualified_text, None, written)
+            return Proved(relations or self._resolve(named, role), None, proof.reason, written)
+        return Proved(relations, proof.qualified_text, None, written)
 
     def _resolve(self, named: Sequence[tuple[str | None, str]], role: str) -> tuple[Named, ...]:
         """The relations that these names mean to a role; those that are gone are left out."""
@@ -180,10 +188,6 @@ class Prover:
             if not isinstance(match, str):
                 found[match.oid] = Named(match.oid, match.schema, name)
         return tuple(found.values())
-
-
-def _proved(relations: Sequence[Named], text: str | None, reason: str | None, written: Sequence[Named]) -> Proved:
-    return Proved(tuple(dict.fromkeys(relations)), text, reason, written[0] if written else None)
 
 
 def _written_relation(tree: Any) -> list[tuple[str | None, str]]:

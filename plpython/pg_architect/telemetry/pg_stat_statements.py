@@ -16,6 +16,8 @@ UNREADABLE = (CHARACTER_NOT_IN_REPERTOIRE, "22P05", "42883")
 
 @dataclass(frozen=True, slots=True)
 class Source:
+    """The extension as it is installed here."""
+
     schema: str  # quoted
     version: str
     names: frozenset[str]  # columns of pg_stat_statements, which differ by version

@@ -297,8 +297,8 @@ def _examine_new(db: Database, snapshot_id: int, limit: int) -> None:
         results.append(
             {
                 "id": row["statement_id"],
-                "oids": [str(r.oid) for r in proof.relations],
-                "names": [shown(r.schema, r.name) for r in proof.relations],
+                "oids": [str(r.oid) for r in proof.named],
+                "names": [shown(r.schema, r.name) for r in proof.named],
                 "written": proof.written.oid if proof.written else None,
                 "plannable": proof.reason is None,
                 "reason": proof.reason,
