@@ -342,6 +342,13 @@ def test_few_calls_of_a_write_are_reported_as_not_observed() -> None:
     assert "not observed" in change.reason
 
 
+def test_writes_that_nobody_called_take_one_sentence() -> None:
+    quiet = [writes.Window(1.0, dict.fromkeys((1, 2), writes.Counter(0, 0.0, 0, 0, 0, 0.0)))] * 6
+    told = decide(samples(random.Random(1), ratio=0.5), writing=(quiet, quiet)).explanation
+    assert "2 write statements were not called meanwhile." in told
+    assert "not observed" not in told
+
+
 def test_a_single_parameter_set_speaks_for_itself_only() -> None:
     generator = random.Random(1)
     effect = effects.read_effect(samples(generator, ratio=0.5, sets=1), RESAMPLES, generator)

@@ -106,10 +106,10 @@ def _not_measured(statements: Sequence[StatementEffect], writes: Sequence[WriteE
         names = ", ".join(str(one.statement_id) for one in ones[:NAMED]) + (", ..." if len(ones) > NAMED else "")
         of_time = 100 * sum(share[one.statement_id] for one in ones)
         told.append(f"not measured: statement {names} ({of_time:.0f} % of the touched time): {reason}")
-    for reason, silent in groupby(
-        sorted((one for one in writes if one.change.reason), key=lambda one: one.change.reason or ""),
-        key=lambda one: one.change.reason,
-    ):
+    unobserved = sorted((one for one in writes if one.change.reason), key=lambda one: one.change.reason or "")
+    if quiet := sum(1 for one in unobserved if not one.change.calls):
+        told.append(f"{counted(quiet, 'write statement was', 'write statements were')} not called meanwhile")
+    for reason, silent in groupby((one for one in unobserved if one.change.calls), key=lambda one: one.change.reason):
         told.append(f"{', '.join(one.label for one in silent)}: {reason}")
     return told
 
