@@ -83,8 +83,32 @@ begin
       hint = format('Run: alter role %I password null;', found_role.name);
   end if;
 
+  for found_role in
+    select r.rolname as name, r.rolsuper or r.rolname ~ '^(pg|architect)_' as is_refused
+      from pg_catalog.pg_auth_members as m
+      join pg_catalog.pg_roles as r on r.oid = m.roleid
+     where m.member = 'architect_executor'::regrole
+     order by 1
+  loop
+    if found_role.is_refused then
+      raise exception 'role "architect_executor" is a member of %, which pg_architect does not grant it', found_role.name
+        using errcode = '42501', hint = format('Run: revoke %I from architect_executor;', found_role.name);
+    end if;
+    raise warning 'role "architect_executor" is already a member of %', found_role.name
+      using hint = format('If no other database uses pg_architect for it, run: revoke %I from architect_executor;', found_role.name);
+  end loop;
+
   -- The executor's sessions begin like this however they are started; over the socket architect.settings then decides.
   execute format('alter role architect_executor in database %I reset all', current_database());
+  for setting in
+    select split_part(item, '=', 1) as name
+      from pg_catalog.pg_db_role_setting as s cross join lateral unnest(s.setconfig) as item
+     where s.setdatabase = 0 and s.setrole = 'architect_executor'::regrole
+       and split_part(item, '=', 1) not in ('search_path', 'client_connection_check_interval', 'lock_timeout',
+                                            'deadlock_timeout', 'statement_timeout', 'default_transaction_isolation')
+  loop
+    execute format('alter role architect_executor reset %I', setting.name);
+  end loop;
   for setting in
     select wanted.name, (select string_agg(quote_literal(part), ', ') from string_to_table(wanted.value, ', ') as part) as value
       from (values

@@ -117,12 +117,13 @@ comment on column architect.measurement_sample.buffers is 'Shared buffers hit or
 comment on column architect.measurement_sample.cpu_ms is 'CPU milliseconds of the backend, or execution minus I/O time where parallel workers ran.';
 comment on column architect.measurement_sample.elapsed_ms is 'Execution time in milliseconds.';
 
--- One row for each replay that goes on, for whoever watches it. Gone after a crash, as the replay is.
+-- Gone after a crash, as the replay is; then it is noted anew.
 create unlogged table architect.replay_statement (
   proposal_id bigint,
   statement_id bigint,
   text text not null,
   parameter_types text[] not null,
+  parameter_sets jsonb not null,
   role_oid oid not null,
   relation_oids oid[] not null,
   primary key (proposal_id, statement_id)
@@ -132,9 +133,11 @@ comment on column architect.replay_statement.proposal_id is 'Whose index is meas
 comment on column architect.replay_statement.statement_id is 'The captured statement.';
 comment on column architect.replay_statement.text is 'Its text with qualified names, as it was proved.';
 comment on column architect.replay_statement.parameter_types is 'The types of its parameters.';
+comment on column architect.replay_statement.parameter_sets is 'The values that it is replayed with: an array of arrays of text.';
 comment on column architect.replay_statement.role_oid is 'The role that ran it, whose rights are lent.';
 comment on column architect.replay_statement.relation_oids is 'The relations that it was proved to read.';
 
+-- One row for each replay that goes on, for whoever watches it. Gone after a crash, as the replay is.
 create unlogged table architect.replay (
   proposal_id bigint primary key,
   executor_pid integer not null,

@@ -38,7 +38,7 @@ as $$
 $$;
 comment on function architect._begin_statement(bigint, bigint) is 'Announces whose runs follow in a replay of this session; returns why it must not be replayed, NULL if it may.';
 
-create or replace function architect._replay_once(statement_id bigint, parameter_values text[]) returns jsonb
+create or replace function architect._replay_once(statement_id bigint, parameter_set integer) returns jsonb
 language plpgsql volatile parallel unsafe strict security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -49,7 +49,9 @@ begin
   -- executor, like _hide_index.
   select s.* into it
     from architect.replay as r join architect.replay_statement as s using (proposal_id)
-   where r.executor_pid = pg_backend_pid() and r.statement_id = $1 and s.statement_id = $1
+    join pg_stat_activity as a on a.pid = r.executor_pid and a.backend_start = r.executor_started_at
+   where a.pid = pg_backend_pid() and r.statement_id = $1 and s.statement_id = $1
+     and $2 between 0 and jsonb_array_length(s.parameter_sets) - 1
      and (session_user = 'architect_executor'
           or exists (select from pg_roles as u where u.rolname = session_user and u.rolsuper));
   if not found then
@@ -58,11 +60,13 @@ begin
   end if;
   perform architect._lend_rights(it.role_oid, it.relation_oids);
   perform set_config('transaction_read_only', 'on', true);
-  return architect._planner_replay(it.text, it.parameter_types, $2);
+  return architect._planner_replay(it.text, it.parameter_types,
+                                   array(select e.value from jsonb_array_elements_text(it.parameter_sets -> $2)
+                                           with ordinality as e (value, position) order by e.position));
 end
 $$;
-comment on function architect._replay_once(bigint, text[]) is
-  'Runs a statement of the announced replay once, with the rights of its author, in a transaction that must be rolled back; returns what it used.';
+comment on function architect._replay_once(bigint, integer) is
+  'Runs a statement of the announced replay once with a set of its parameters, by number, and with the rights of its author, in a transaction that must be rolled back; returns what it used.';
 
 create or replace function architect._end_replay(proposal_id bigint) returns void
 language plpgsql volatile parallel unsafe strict security definer
@@ -130,7 +134,7 @@ begin
   elsif clock_timestamp() > since + interval '0.5 seconds'
         and exists (select from pg_locks as w
                      -- a concurrent build waits for every transaction, and holds nobody up meanwhile
-                     where not w.granted and w.locktype = 'relation' and it.executor_pid = any (pg_blocking_pids(w.pid))) then
+                     where not w.granted and w.locktype <> 'virtualxid' and it.executor_pid = any (pg_blocking_pids(w.pid))) then
     why := 'another session had to wait for it';
   else
     return;

@@ -100,13 +100,22 @@ def test_adopted_roles(untouched: Cluster, quote: str) -> None:
             alter role architect_executor set statement_timeout = 0;
             alter role architect_executor in database "{name}" set statement_timeout = 0;
             create role architect_approver;
-            create role mallory login in role architect_approver""")
+            create role mallory login in role architect_approver;
+            alter role architect_executor set default_transaction_read_only = on;
+            grant mallory to architect_executor""")
         connection.add_notice_handler(lambda diagnostic: told.append(str(diagnostic.message_primary)))
         connection.execute(f"set quote_all_identifiers = {quote}".encode())
+        connection.execute("grant pg_execute_server_program to architect_executor")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="member of pg_execute_server_program") as caught:
+            connection.execute(INSTALL)
+        connection.execute((caught.value.diag.message_hint or "").removeprefix("Run: ").encode())
+        told.clear()
         connection.execute(INSTALL)
         assert [line for line in told if "member" in line] == [
-            'role "mallory" is already a member of architect_approver'
+            'role "architect_executor" is already a member of mallory',
+            'role "mallory" is already a member of architect_approver',
         ]
+        connection.execute("revoke mallory from architect_executor")
         with untouched.connect(name, user="architect_executor") as executor:
             for setting, value in (
                 ("search_path", "pg_catalog, pg_temp"),
@@ -114,6 +123,8 @@ def test_adopted_roles(untouched: Cluster, quote: str) -> None:
                 ("statement_timeout", "1h"),
                 ("deadlock_timeout", "100ms"),
                 ("client_connection_check_interval", "1s"),
+                ("default_transaction_read_only", "off"),
+                ("default_transaction_isolation", "read committed"),
             ):
                 row = executor.execute("select replace(current_setting(%s), '\"', '')", (setting,)).fetchone()
                 assert row == (value,)

@@ -58,6 +58,22 @@ def shop_table(admin: Connection) -> Iterator[Connection]:
         admin.execute('reset role; drop schema "Läden" cascade')
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("timestamp", "2024-01-20"), ("time", "10:00"), ("timetz", "10:00+00"), ("numeric", "1.5"), ("bool", "t")],
+)
+def test_text_constants_of_types_with_a_name_in_the_grammar(shop_table: Connection, column: str, value: str) -> None:
+    """They are written back with their type, and the server reads the same."""
+    shop_table.execute(f'set role t_eve; create table "Läden".typed (a {column}); reset role')  # type: ignore[arg-type]
+    row = judge(shop_table, f"""create index concurrently i on "Läden".typed (a) where a = '{value}'""")
+    assert (row["verdict"] == "refuse") == (column in ("numeric", "bool")), row["reasons"]  # write a number plainly
+    if row["verdict"] == "refuse":
+        return
+    shop_table.execute(row["apply_sql"])
+    row = judge(shop_table, f"""create index concurrently j on "Läden".typed (a) where a = '{value}'""")
+    assert "is the same index" in str(row["reasons"])
+
+
 def test_what_is_judged_can_be_applied_and_reverted(shop_table: Connection) -> None:
     """The server agrees with every part of the judgement: text, objects, lock-free form, and the way back."""
     statement = """create index concurrently "Ü" on "Läden"."Order" ("select" desc, calm) include (at)

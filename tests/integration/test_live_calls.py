@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from pg_architect.core.db import PsycopgDatabase
+from pg_architect.improvement import replay_plan
 from support.shop import APP, Shop
 
 # The application asks for the 10 pending jobs of a queue that has few of them. As many rows would be expected of the 70
@@ -53,6 +55,18 @@ def test_an_index_for_a_value_that_nobody_asks_for_is_not_kept(calling: Shop) ->
     assert "it asks for other values" in calling.explanation(proposal)
     assert calling.indexes("app.jobs") == {}
     assert calling.value("select performance_delta > 50 from architect.improvement_history")  # of the replay
+
+
+def test_what_there_is_no_time_to_look_at_is_told(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.begin("call architect.sp_autonomous_improvement()").result()
+    monkeypatch.setattr(replay_plan, "LOOKING_SECONDS", -1.0)
+    with shop.connect(autocommit=False) as connection:
+        table = shop.value("select 'app.orders'::regclass::oid::bigint")
+        sides = replay_plan.both_sides(PsycopgDatabase(connection), 1, table)
+        assert {one["reason"] for one in sides["statements"]} == {
+            "there was no time to look at it: others take more of the time"
+        }
+        assert connection.execute("select count(*) from architect.replay_statement").fetchone() == (0,)
 
 
 def test_an_index_that_the_application_gains_from_is_kept(calling: Shop) -> None:

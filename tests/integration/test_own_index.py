@@ -144,7 +144,7 @@ def test_a_kept_index_that_somebody_dropped_is_told(shop: Shop) -> None:
     assert (status, detail) == ("warning", "kept, but its index orders_customer of app.orders is gone")
     call = shop.begin(remedy or "")
     assert call.result()[0] == "reverted"
-    assert f"the index of proposal {proposal} is gone already: there is nothing to drop" in call.notices
+    assert f"the index of proposal {proposal} was gone already: there was nothing to drop" in call.notices
     assert shop.health(component) == []
 
 

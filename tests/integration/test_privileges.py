@@ -242,9 +242,9 @@ def test_the_executor_replays_what_was_noted_for_its_measurement_alone(
     people.make_table(superuser)
     superuser.execute(
         "insert into architect.replay_statement"
-        " values (1, 7, 'select a from app.thing', '{}', 't_app'::regrole, array['app.thing'::regclass])"
+        " values (1, 7, 'select a from app.thing', '{}', '[[]]', 't_app'::regrole, array['app.thing'::regclass])"
     )
-    call = "select architect._replay_once(7, '{}') ->> 'rows'"
+    call = "select architect._replay_once(7, 0) ->> 'rows'"
     announce = ("select architect._begin_replay(1, 60)", "select architect._begin_statement(1, 7)")
     refusal = "this session does not replay statement 7"
     with cluster.connect(database, user="architect_executor") as executor:
@@ -255,6 +255,7 @@ def test_the_executor_replays_what_was_noted_for_its_measurement_alone(
         for statement in announce:
             executor.execute(statement)
         refused(executor, call.replace("7", "8"), "55000", "this session does not replay statement 8")
+        refused(executor, call.replace("0", "1"), "55000", refusal)
         with executor.transaction(force_rollback=True):
             assert executor.execute(call).fetchone() == ("2000",)
             assert executor.execute("select pg_has_role('architect_planner', 't_app', 'usage')").fetchone() == (True,)

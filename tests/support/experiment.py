@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -99,9 +100,9 @@ def note(owner: psycopg.Connection[Any], proposal: int, queries: Sequence[Query]
     """Note them as the cycle would. The planner may read the tables here, so that no author's rights are needed."""
     for one in queries:
         owner.execute(
-            "insert into architect.replay_statement values (%s, %s, %s, %s, 'pg_monitor'::regrole, '{}')"
+            "insert into architect.replay_statement values (%s, %s, %s, %s, %s, 'pg_monitor'::regrole, '{}')"
             " on conflict do nothing",
-            [proposal, one.statement_id, one.text, list(one.types)],
+            [proposal, one.statement_id, one.text, list(one.types), json.dumps(one.sets)],
         )
 
 

@@ -196,10 +196,8 @@ class _Replay:
                 _hide(db, self.index_oid)
             else:
                 _hide_in_vain(db, self.index_oid)
-            values = statement.parameter_sets[number]
-            row = db.query(
-                "select architect._replay_once($1, $2::text[])::text as run", statement.statement_id, values
-            )[0]
+            call = "select architect._replay_once($1, $2::integer)::text as run"
+            row = db.query(call, statement.statement_id, number)[0]
         db.rollback()
         seen = row_json(row["run"])
         return Run(

@@ -7,7 +7,6 @@ the judged statement back, and the executor runs it. Every state can be entered 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 from pg_architect.core.db import Database, Row, row_json
 from pg_architect.core.errors import (
@@ -17,26 +16,13 @@ from pg_architect.core.errors import (
     OBJECT_NOT_IN_PREREQUISITE_STATE,
     ArchitectError,
 )
-from pg_architect.improvement import admission, replay_plan
+from pg_architect.improvement import admission, own_index, replay_plan
 from pg_architect.improvement.admission import Action, stop
-from pg_architect.safety import gate
 from pg_architect.safety.index_statement import renamed
 
 INTERRUPTED = "the build was interrupted"
 NOT_NAMED = "the new index could not be named"
 OF_ANOTHER_TABLE = "what was built is not what was approved: the table changed meanwhile"
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    """The index that a proposal is about, as the catalogue has it now; ``display`` is its quoted, qualified name."""
-
-    oid: int
-    name: str
-    display: str
-    schema: str  # quoted
-    is_valid: bool
-    is_on_target: bool
 
 
 def step(db: Database, proposal_id: int, failure: str | None) -> str:
@@ -145,7 +131,7 @@ def _begin(db: Database, proposal: Row) -> Action:
 def _deploying(db: Database, proposal: Row) -> Action:
     """A build was handed out: it is done, has failed, or was interrupted and left debris."""
     proposal_id = proposal["proposal_id"]
-    index = _built(db, proposal)
+    index = own_index.built(db, proposal)
     if index is None:
         reason = proposal["error"] or INTERRUPTED
         db.query("select architect._transition($1, 'retry', $2)", proposal_id, reason)
@@ -157,7 +143,7 @@ def _deploying(db: Database, proposal: Row) -> Action:
             f"call architect.sp_deploy_approved({proposal_id}, wait => '10 minutes');",
         )
     drop_sql = f"drop index concurrently {index.display}"
-    if not (index.is_valid and index.is_on_target and gate.makes(db, proposal["apply_sql"], index.oid)):
+    if not (index.is_valid and index.is_on_target and own_index.is_as_approved(db, proposal, index)):
         if proposal["has_failed_now"] and proposal["has_failed_before"]:
             return stop(
                 f"the index {index.display} could not be removed: {proposal['error']}",
@@ -175,14 +161,14 @@ def _deploying(db: Database, proposal: Row) -> Action:
         proposal_id,
     )
     db.query("select architect._transition($1, 'deployed', null)", proposal_id)
-    return _rename(db, index, proposal["index_name"], _tag(proposal))
+    return own_index.rename(db, index, proposal["index_name"], own_index.tag(proposal))
 
 
 def _deployed(db: Database, proposal: Row) -> Action:
-    index = _ours(db, proposal)
+    index = own_index.ours(db, proposal)
     if index is not None and index.name == proposal["work_name"]:
         if not proposal["has_failed_now"]:
-            return _rename(db, index, proposal["index_name"], _tag(proposal))
+            return own_index.rename(db, index, proposal["index_name"], own_index.tag(proposal))
         reason = f"{NOT_NAMED} {proposal['index_name']}: {proposal['error']}"
         if f"({DUPLICATE_TABLE})" not in proposal["error"]:
             call = f"call architect.sp_deploy_approved({proposal['proposal_id']}, wait => '10 minutes');"
@@ -241,23 +227,14 @@ def _verifying(db: Database, proposal: Row) -> Action:
 
 def _reverting(db: Database, proposal: Row) -> Action:
     proposal_id = proposal["proposal_id"]
-    index = _ours(db, proposal)
+    index = own_index.ours(db, proposal)
     if index is None:
-        db.query(
-            """update architect.built_index set dropped_at = clock_timestamp()
-                where proposal_id = $1 and dropped_at is null and deployment_id = architect._this_deployment()""",
-            proposal_id,
-        )
-        db.query("select architect._transition($1, 'reverted', null)", proposal_id)
-        why = db.query(
-            """select detail from architect.proposal_event
-                where proposal_id = $1 and to_state = 'reverting' order by event_id desc limit 1""",
-            proposal_id,
-        )[0]["detail"]
-        if why is not None and why.startswith(NOT_NAMED):
-            return stop(why, "Run the cycle again for a proposal with another name.")
-        return {"action": "stop"}
-    if index.name not in (proposal["index_name"], proposal["work_name"]):
+        index = own_index.doubtful(db, proposal)
+        if index is None:
+            return _reverted(db, proposal_id)
+        same = f"{index.display} is just like it, and it cannot be told whether it is the one that was built"
+        proposal["error"] = same
+    elif index.name not in (proposal["index_name"], proposal["work_name"]):
         proposal["error"] = _renamed_away(index)
     if proposal["error"] is not None:
         db.query("select architect._transition($1, 'revert_failed', $2)", proposal_id, proposal["error"])
@@ -267,11 +244,29 @@ def _reverting(db: Database, proposal: Row) -> Action:
             f"or run: drop index concurrently {index.display};",
         )
     if index.name != proposal["work_name"]:
-        return _rename(db, index, proposal["work_name"])
+        return own_index.rename(db, index, proposal["work_name"])
     return {"action": "run", "sql": f"drop index concurrently {index.display}", "purpose": "revert"}
 
 
-def _renamed_away(index: Index) -> str:
+def _reverted(db: Database, proposal_id: int) -> Action:
+    """The index is gone."""
+    db.query(
+        """update architect.built_index set dropped_at = clock_timestamp()
+            where proposal_id = $1 and dropped_at is null and deployment_id = architect._this_deployment()""",
+        proposal_id,
+    )
+    db.query("select architect._transition($1, 'reverted', null)", proposal_id)
+    why = db.query(
+        """select detail from architect.proposal_event
+            where proposal_id = $1 and to_state = 'reverting' order by event_id desc limit 1""",
+        proposal_id,
+    )[0]["detail"]
+    if why is not None and why.startswith(NOT_NAMED):
+        return stop(why, "Run the cycle again for a proposal with another name.")
+    return {"action": "stop"}
+
+
+def _renamed_away(index: own_index.Index) -> str:
     return f"the index is named {index.name} now"
 
 
@@ -305,74 +300,3 @@ _STEPS = {
     "reverting": _reverting,
     "revert_failed": _revert_failed,
 }
-
-
-_INDEX = """
-    select c.oid::bigint as oid, c.relname::text as name, format('%I.%I', n.nspname, c.relname) as display,
-           quote_ident(n.nspname) as schema, i.indisvalid and i.indisready as is_valid,
-           i.indrelid = $1::oid as is_on_target
-      from pg_index as i
-      join pg_class as c on c.oid = i.indexrelid
-      join pg_namespace as n on n.oid = c.relnamespace"""
-
-
-def _built(db: Database, proposal: Row) -> Index | None:
-    """What the statement that was handed out has built: with the rights of an owner, nobody else gives it this name."""
-    rows = db.query(
-        f"""{_INDEX} where c.relname = $2::name and c.relpersistence <> 't'
-              and pg_has_role('architect_executor', c.relowner, 'usage')
-            order by is_on_target desc, oid limit 1""",
-        proposal["relation_oid"],
-        proposal["work_name"],
-    )
-    return Index(**rows[0]) if rows else None
-
-
-def _ours(db: Database, proposal: Row) -> Index | None:
-    """The index that was built. REINDEX CONCURRENTLY and ALTER TYPE make a new one of it, with its name and comment."""
-    rows = db.query(
-        f"""{_INDEX}
-            where i.indrelid = $1::oid
-              and (i.indexrelid = $2::oid or obj_description(i.indexrelid, 'pg_class') = $3 or c.relname = $4::name)
-            order by i.indexrelid = $2::oid desc, c.relname = $4::name desc limit 1""",
-        proposal["relation_oid"],
-        proposal["created_index_oid"],
-        _tag(proposal),
-        proposal["work_name"],
-    )
-    if not rows:
-        return None
-    index = Index(**rows[0])
-    if index.oid != int(proposal["created_index_oid"]):
-        # A comment can be copied.
-        if not gate.makes(db, proposal["apply_sql"], index.oid):
-            return None
-        db.query(
-            """with moved as (update architect.proposal set created_index_oid = $2::oid where proposal_id = $1)
-               update architect.built_index set index_oid = $2::oid where proposal_id = $1 and dropped_at is null""",
-            proposal["proposal_id"],
-            index.oid,
-        )
-    return index
-
-
-def _tag(proposal: Row) -> str:
-    return f"pg_architect proposal {proposal['proposal_id']}"
-
-
-def _rename(db: Database, index: Index, name: str, comment: str | None = None) -> Action:
-    """Give it another name. What the old name means is looked up again when the lock is there: so the OID is compared.
-
-    An index is dropped under a name that nobody else uses, because DROP INDEX CONCURRENTLY, too, looks the name up
-    again after it has waited, and by then a migration may have put an index of its own there.
-    """
-    new = db.query("select quote_ident($1) as name, quote_literal($2::text) as comment", name, comment)[0]
-    statements = [f"alter index {index.display} rename to {new['name']}"]
-    if comment is not None:
-        statements.append(f"comment on index {index.schema}.{new['name']} is {new['comment']}")
-    return {
-        "action": "rename",
-        "statements": statements,
-        "name": f"{index.schema}.{new['name']}",
-        "index_oid": index.oid,
-    }

@@ -28,7 +28,7 @@ CONNECT_SECONDS = 5.0
 
 # A build waits for the transactions that are older than it, however long they take.
 WAIT_IS_OVER = (
-    "Call again with a longer wait: it removes what is half built and begins anew. What a build waits for: "
+    "Call again with a longer wait: it goes on from here; what is half built is built anew. What a build waits for: "
     "select pid, usename, xact_start from pg_stat_activity where xact_start is not null order by xact_start;"
 )
 

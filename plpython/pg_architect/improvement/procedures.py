@@ -114,12 +114,12 @@ def rollback(db: Database, proposal_id: int | None, reason: str | None, wait: st
     is_gone = _state(db, proposal_id) == "kept" and not _has_index(db, proposal_id)
     db.query("select architect._begin_rollback($1, $2)", proposal_id, reason)
     db.commit()
-    if is_gone:
-        db.notice(f"the index of proposal {proposal_id} is gone already: there is nothing to drop")
     by_hand = _drive(db, proposal_id, deadline)
     state = _state(db, proposal_id)
     if by_hand:
         return state, f"{by_hand}; then call architect.sp_rollback({proposal_id}, 'as before');"
+    if is_gone and state == "reverted":
+        db.notice(f"the index of proposal {proposal_id} was gone already: there was nothing to drop")
     return state, f"select * from architect.improvement_history where improvement_id = {proposal_id};"
 
 

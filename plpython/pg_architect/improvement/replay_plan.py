@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -24,6 +26,8 @@ SETS = 20
 # An older workload says little about today's; of one whose statistics are reset all the time, so many periods do.
 RECENT_DAYS = 7
 PERIODS = 10
+# For proving the statements and drawing their parameters, those with the most load first.
+LOOKING_SECONDS = 10.0
 
 
 def both_sides(db: Database, proposal_id: int, relation_oid: int) -> dict[str, Any]:
@@ -35,11 +39,17 @@ def both_sides(db: Database, proposal_id: int, relation_oid: int) -> dict[str, A
     touching = _touching(db, relation_oid)
     asked = _asked(db, relation_oid)
     db.query("delete from architect.replay_statement where proposal_id = $1", proposal_id)
-    replays = [
-        _replay(db, proposal_id, one, examination.parameter_sets(db, one.statement, SETS, asked))
-        for one in touching
-        if one.statement.kind == "select"
-    ]
+    selects = [one for one in touching if one.statement.kind == "select"]
+    deadline = time.monotonic() + LOOKING_SECONDS
+    replays = []
+    for one in sorted(selects, key=lambda one: -one.statement.total_ms / one.seconds):
+        if time.monotonic() > deadline:
+            replays.append(_described(one, (), "there was no time to look at it: others take more of the time"))
+            continue
+        ready = examination.parameter_sets(db, one.statement, SETS, asked)
+        replays.append(_described(one, ready.sets, ready.reason))
+        if ready.text is not None and ready.reason is None:
+            _note(db, proposal_id, one.statement, ready)
     return {"statements": replays, "writers": _writers(relation_oid, touching)}
 
 
@@ -50,28 +60,31 @@ def write_side(db: Database, relation_oid: int) -> dict[str, Any]:
     return {"writers": _writers(relation_oid, _touching(db, relation_oid))}
 
 
-def _replay(db: Database, proposal_id: int, touching: Touching, ready: examination.Examined) -> dict[str, Any]:
+def _note(db: Database, proposal_id: int, one: statements.CapturedStatement, ready: examination.Examined) -> None:
+    db.query(
+        """insert into architect.replay_statement
+             (proposal_id, statement_id, text, parameter_types, parameter_sets, role_oid, relation_oids)
+           values ($1, $2, $3, $4::text[], $5::jsonb, $6::oid, $7::oid[])""",
+        proposal_id,
+        one.statement_id,
+        ready.text,
+        list(ready.types),
+        json.dumps(ready.sets),
+        one.role_oid,
+        [str(oid) for oid in ready.relation_oids],
+    )
+
+
+def _described(touching: Touching, sets: parameters.Sets, reason: str | None) -> dict[str, Any]:
     """A SELECT with typical parameter sets, or why it cannot be replayed."""
     one = touching.statement
-    if ready.text is not None and ready.reason is None:
-        db.query(
-            """insert into architect.replay_statement
-                 (proposal_id, statement_id, text, parameter_types, role_oid, relation_oids)
-               values ($1, $2, $3, $4::text[], $5::oid, $6::oid[])""",
-            proposal_id,
-            one.statement_id,
-            ready.text,
-            list(ready.types),
-            one.role_oid,
-            [str(oid) for oid in ready.relation_oids],
-        )
     return {
         "statement_id": one.statement_id,
-        "parameter_sets": ready.sets,
+        "parameter_sets": sets,
         "calls": one.calls,
         "calls_seconds": touching.seconds,
         "mean_ms": one.mean_ms,
-        "reason": ready.reason,
+        "reason": reason,
     }
 
 

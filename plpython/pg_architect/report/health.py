@@ -295,6 +295,31 @@ def _visibility(db: Database) -> Iterator[Check]:
         yield Check("server", "critical", "this is a standby: nothing can be recorded here", "Use the primary.")
 
 
+def _orphans(db: Database) -> Iterator[Check]:
+    """An index under a work name that no proposal builds or drops now: its rights or its extension went meanwhile."""
+    rows = db.query(
+        """select format('%I.%I', n.nspname, c.relname) as display
+             from pg_class as c join pg_namespace as n on n.oid = c.relnamespace
+            where c.relkind = 'i' and c.relname ~ '^architect_[0-9]+_[0-9a-f]{12}$'
+              and not exists (select from architect.proposal as p
+                               where p.deployment_id = architect._this_deployment() and p.work_name = c.relname
+                                 and p.state in ('deploying', 'deployed', 'reverting', 'revert_failed', 'retry'))
+            order by 1"""
+    )
+    for row in rows:
+        detail = f"{row['display']} was left by a deployment that nobody goes on with"
+        yield Check("left index", "warning", detail, f"drop index concurrently {row['display']};")
+
+
+def _encoding(db: Database) -> Iterator[Check]:
+    name = _setting(db, "server_encoding")
+    if name not in ("UTF8", "SQL_ASCII"):
+        detail = (
+            f"{name}: PL/Python does not convert the text of statements: those outside ASCII cannot be planned here"
+        )
+        yield Check("encoding", "warning", detail, None)
+
+
 CHECKS: tuple[Callable[[Database], Iterator[Check]], ...] = (
     _visibility,
     _python,
@@ -307,6 +332,8 @@ CHECKS: tuple[Callable[[Database], Iterator[Check]], ...] = (
     _people,
     _unfinished,
     _kept,
+    _orphans,
+    _encoding,
 )
 
 

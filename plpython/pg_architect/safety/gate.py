@@ -150,16 +150,22 @@ class _Wanted:
     taken_for: tuple[Reason, ...]
 
 
-def makes(db: Database, statement: str, index_oid: int) -> bool:
-    """Whether an index is what this CREATE INDEX makes, whatever its name."""
+def makes(db: Database, statement: str, objects: Mapping[str, Any], index_oid: int) -> bool:
+    """Whether an index is what this CREATE INDEX made of these ``objects``, whatever they are called by now."""
+    read = read_statement(_parse(statement))
+    if not isinstance(read, CreateIndex):
+        return False
+    columns = {row["number"]: row for row in db.query(sql.COLUMNS, objects["relation_oid"])}
     try:
-        tree = _parse(statement)
-        read = read_statement(tree)
-        wanted = _look_up(db, tree, read, {}) if isinstance(read, CreateIndex) else None
-    except Refused:
+        keys, included = ([columns[one["attnum"]] for one in objects[part]] for part in ("columns", "included"))
+        named = {one["name"]: columns[one["attnum"]] for one in objects["predicate"]}
+        predicate = tuple(
+            server_form(db, replace(condition, column=named[condition.column]["name"]), named[condition.column])
+            for condition in read.predicate
+        )
+    except (KeyError, Refused):  # a column was dropped, or has another type
         return False
-    if wanted is None:
-        return False
+    wanted = _Wanted(objects["relation_oid"], {}, replace(read, predicate=predicate), keys, included, ())
     indexes = db.query(sql.INDEXES, wanted.relation_oid)
     return any(index["oid"] == index_oid and _is_same(index, wanted) for index in indexes)
 

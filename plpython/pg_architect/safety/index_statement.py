@@ -237,10 +237,15 @@ def with_types(node: Tree | None, types: Mapping[str, str | None]) -> None:
         node.rexpr = _typed(node.rexpr, type_name)
 
 
+_GRAMMAR_TYPES = frozenset({"time", "timestamp"})
+
+
 def _typed(constant: Tree, type_name: str | None) -> Tree:
     if type_name is None or kind_of(constant) != "A_Const" or kind_of(constant.val) != "String":
         return constant
-    (target,) = parse.parse_one(f'select null::"{type_name}"').targetList
+    # These names are the grammar's own, which is written back and means pg_catalog's. Numbers as texts stay refused.
+    schema = "pg_catalog." if type_name in _GRAMMAR_TYPES else ""
+    (target,) = parse.parse_one(f'select null::{schema}"{type_name}"').targetList
     target.val.arg = constant
     return target.val
 

@@ -82,6 +82,8 @@ def _check_constant(constant: Constant, name: str, column: Row) -> None:
     same_type = constant.type_name in (None, column["type"])
     if not same_type and not (constant.type_name == "text" and column["type"] == "varchar"):
         raise Refused("predicate", f"column {name} of type {column['type']} is compared with a {constant.type_name}")
+    if constant.kind == "text" and column["category"] == "B":
+        raise Refused("predicate", f"column {name} is a boolean: write true or false without quotes")
     expected = {"number": "N", "boolean": "B"}.get(constant.kind)
     if expected is not None and column["category"] != expected:
         raise Refused("predicate", f"column {name} of type {column['type']} is compared with a {constant.kind}")

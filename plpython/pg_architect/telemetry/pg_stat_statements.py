@@ -104,8 +104,10 @@ def read(db: Database, source: Source) -> list[Row]:
             raise ArchitectError(
                 errors.OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "pg_stat_statements holds a text of another database that cannot be read in this one's encoding",
-                hint="Run: select pg_stat_statements_reset(0, d.oid, 0) from pg_database as d, pg_database as here "
-                "where here.datname = current_database() and d.encoding <> here.encoding;",
+                hint="Forget the statements of other encodings: select pg_stat_statements_reset(0, s.dbid, 0) "
+                "from (select distinct dbid from pg_stat_statements(false)) as s "
+                "left join pg_database as d on d.oid = s.dbid "
+                "where d.encoding is distinct from pg_char_to_encoding(getdatabaseencoding());",
             ) from exc
         hint = "Check that pg_stat_statements is in shared_preload_libraries and that the server was restarted."
         raise ArchitectError(errors.OBJECT_NOT_IN_PREREQUISITE_STATE, exc.message, hint=hint) from exc
