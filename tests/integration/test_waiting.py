@@ -41,9 +41,16 @@ def test_a_run_that_waits_deploys_what_is_approved_meanwhile(shop: Shop) -> None
 def test_a_run_that_waits_in_vain(shop: Shop) -> None:
     _, next_step, _ = run(shop, "dry_run => false, wait => '1 s'")
     assert "architect.approve(" in next_step
+    shop.set(retry_after="0")
+    reject_all(shop)
     call = shop.begin("call architect.sp_autonomous_improvement(dry_run => false, wait => '1 minute')")
-    until(lambda: any("waiting for a decision" in notice for notice in call.notices), "it waits")
+    until(lambda: "waiting for a decision" in str(call.notices) or not call.is_running, "it waits")
+    assert call.is_running, (call.error, call.notices)
+    reject_all(shop)
+    assert "is rejected" in call.result()[1]
+
+
+def reject_all(shop: Shop) -> None:
     with shop.connect("ines") as ines:
         for one in proposals(shop, "state = 'awaiting_approval'"):
             ines.execute("select architect.reject(%s, 'not now')", (one["proposal_id"],))
-    assert "is rejected" in call.result()[1]
