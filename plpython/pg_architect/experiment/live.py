@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pg_architect.core.db import Database, Row, handled
 from pg_architect.core.errors import ArchitectError
 from pg_architect.core.words import counted
-from pg_architect.telemetry.pg_stat_statements import schema
+from pg_architect.telemetry.pg_stat_statements import source
 
 # Below this many calls a single odd one could decide.
 MINIMUM_CALLS = 5
@@ -36,7 +36,7 @@ def counters(db: Database, statement_ids: Sequence[int]) -> list[Row]:
     """Serves ``architect._live_counters``: cumulative counters of captured statements, as their own roles call them."""
     return db.query(
         f"""select s.statement_id, p.calls, p.shared_blks_hit + p.shared_blks_read as buffers
-              from {schema(db)}.pg_stat_statements(false) as p  -- the counters without the texts
+              from {source(db).schema}.pg_stat_statements(false) as p  -- the counters without the texts
               join architect.statement as s on s.query_id = p.queryid and s.role_oid = p.userid
              where s.statement_id = any($1::bigint[]) and s.deployment_id = architect._this_deployment() and p.toplevel
                and p.dbid = (select oid from pg_database where datname = current_database())""",

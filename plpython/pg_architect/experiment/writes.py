@@ -12,7 +12,7 @@ from pg_architect.core.db import Database, Row, handled
 from pg_architect.core.errors import ArchitectError
 from pg_architect.core.words import counted
 from pg_architect.experiment.statistics import Ratio, rate_ratio
-from pg_architect.telemetry.pg_stat_statements import schema
+from pg_architect.telemetry.pg_stat_statements import source
 
 # Fewer windows than this on a side leave too few degrees of freedom for an interval of any use.
 MINIMUM_WINDOWS = 6
@@ -92,7 +92,7 @@ def counters(db: Database, query_ids: Sequence[int]) -> list[Row]:
                    sum(shared_blks_hit + shared_blks_read)::bigint as buffers,
                    sum(wal_records)::bigint as wal_records, sum(wal_fpi)::bigint as wal_fpi,
                    sum(wal_bytes)::float8 as wal_bytes
-              from {schema(db)}.pg_stat_statements(false)  -- the counters without the texts
+              from {source(db).schema}.pg_stat_statements(false)  -- the counters without the texts
              where queryid = any($1::bigint[])
                and dbid = (select oid from pg_database where datname = current_database())
              group by queryid""",

@@ -5,7 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from pg_architect.core.db import Database, Row, row_json
-from pg_architect.core.errors import INSUFFICIENT_PRIVILEGE, OBJECT_NOT_IN_PREREQUISITE_STATE
+from pg_architect.core.errors import (
+    INSUFFICIENT_PRIVILEGE,
+    NO_DATA_FOUND,
+    OBJECT_NOT_IN_PREREQUISITE_STATE,
+    ArchitectError,
+)
 from pg_architect.core.words import counted
 from pg_architect.safety import gate
 from pg_architect.telemetry import pg_stat_statements
@@ -16,6 +21,21 @@ Action = dict[str, Any]
 
 def stop(message: str, hint: str, sqlstate: str = OBJECT_NOT_IN_PREREQUISITE_STATE) -> Action:
     return {"action": "stop", "sqlstate": sqlstate, "message": message, "hint": hint}
+
+
+def unknown(proposal_id: int | None) -> ArchitectError:
+    number = "NULL" if proposal_id is None else proposal_id
+    return ArchitectError(
+        NO_DATA_FOUND, f"there is no proposal {number}", hint="Their numbers are in architect.proposals."
+    )
+
+
+def elsewhere(proposal_id: int) -> ArchitectError:
+    return ArchitectError(
+        OBJECT_NOT_IN_PREREQUISITE_STATE,
+        f"proposal {proposal_id} belongs to another database",
+        hint="A restored proposal is history; run the cycle here to get proposals for this database.",
+    )
 
 
 def approval(db: Database, proposal_id: int) -> Row | None:

@@ -11,7 +11,6 @@ import json
 from pg_architect.core.db import Database, Row, row_json
 from pg_architect.core.errors import (
     DUPLICATE_TABLE,
-    NO_DATA_FOUND,
     OBJECT_IN_USE,
     OBJECT_NOT_IN_PREREQUISITE_STATE,
     ArchitectError,
@@ -76,16 +75,10 @@ def _free(db: Database, proposal_id: int, lock: str = "") -> Row:
         proposal_id,
     )
     if not rows:
-        raise ArchitectError(
-            NO_DATA_FOUND, f"there is no proposal {proposal_id}", hint="Their numbers are in architect.proposals."
-        )
+        raise admission.unknown(proposal_id)
     row = rows[0]
     if not db.query("select architect._this_deployment() = $1::uuid as here", str(row["deployment_id"]))[0]["here"]:
-        raise ArchitectError(
-            OBJECT_NOT_IN_PREREQUISITE_STATE,
-            f"proposal {proposal_id} belongs to another database",
-            hint="A restored proposal is history; run the cycle here to get proposals for this database.",
-        )
+        raise admission.elsewhere(proposal_id)
     if db.query("select architect._is_at_work($1) as busy", proposal_id)[0]["busy"]:
         raise ArchitectError(
             OBJECT_IN_USE,
@@ -232,8 +225,9 @@ def _reverting(db: Database, proposal: Row) -> Action:
         index = own_index.doubtful(db, proposal)
         if index is None:
             return _reverted(db, proposal_id)
-        same = f"{index.display} is just like it, and it cannot be told whether it is the one that was built"
-        proposal["error"] = same
+        proposal["error"] = (
+            f"{index.display} is just like it, and it cannot be told whether it is the one that was built"
+        )
     elif index.name not in (proposal["index_name"], proposal["work_name"]):
         proposal["error"] = _renamed_away(index)
     if proposal["error"] is not None:

@@ -11,12 +11,11 @@ from pg_architect.core.db import Database, Row, handled, row_json
 from pg_architect.core.errors import (
     INVALID_PARAMETER_VALUE,
     INVALID_TRANSACTION_TERMINATION,
-    NO_DATA_FOUND,
     OBJECT_NOT_IN_PREREQUISITE_STATE,
     ArchitectError,
 )
 from pg_architect.core.settings import load
-from pg_architect.improvement import advance, executor, journal
+from pg_architect.improvement import admission, advance, executor, journal
 from pg_architect.improvement.contract import AREAS
 
 DECISION_POLL_SECONDS = 1.0
@@ -307,17 +306,9 @@ def _existing(db: Database, proposal_id: int | None) -> int:
         proposal_id,
     )
     if not rows:
-        raise ArchitectError(
-            NO_DATA_FOUND,
-            f"there is no proposal {'NULL' if proposal_id is None else proposal_id}",
-            hint="Their numbers are in architect.proposals.",
-        )
+        raise admission.unknown(proposal_id)
     if not rows[0]["is_here"]:
-        raise ArchitectError(
-            OBJECT_NOT_IN_PREREQUISITE_STATE,
-            f"proposal {proposal_id} belongs to another database",
-            hint="A restored proposal is history; run the cycle here to get proposals for this database.",
-        )
+        raise admission.elsewhere(int(rows[0]["proposal_id"]))
     return int(rows[0]["proposal_id"])
 
 

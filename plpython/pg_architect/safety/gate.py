@@ -140,14 +140,11 @@ def _deparse(tree: Tree) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A CREATE INDEX whose names were looked up; ``statement`` has its predicate as the server prints it."""
+    """An index by the numbers of its columns; ``statement`` has its predicate as the server prints it."""
 
-    relation_oid: int
-    table: Row
     statement: CreateIndex
     keys: Sequence[Row]
     included: Sequence[Row]
-    taken_for: tuple[Reason, ...]
 
 
 def makes(db: Database, statement: str, objects: Mapping[str, Any], index_oid: int) -> bool:
@@ -165,16 +162,16 @@ def makes(db: Database, statement: str, objects: Mapping[str, Any], index_oid: i
         )
     except (KeyError, Refused):  # a column was dropped, or has another type
         return False
-    wanted = _Wanted(objects["relation_oid"], {}, replace(read, predicate=predicate), keys, included, ())
-    indexes = db.query(sql.INDEXES, wanted.relation_oid)
+    wanted = _Wanted(replace(read, predicate=predicate), keys, included)
+    indexes = db.query(sql.INDEXES, objects["relation_oid"])
     return any(index["oid"] == index_oid and _is_same(index, wanted) for index in indexes)
 
 
-def _look_up(db: Database, tree: Tree, read: CreateIndex, objects: dict[str, Any]) -> _Wanted:
-    """Look up all names; ``objects`` gets what they mean, the text constants of ``tree`` their types."""
-    oid, taken_for = _find(db, read.schema, read.table)
-    table = _table(db, oid, objects)
-    columns = {row["name"]: row for row in db.query(sql.COLUMNS, oid)}
+def _look_up(
+    db: Database, tree: Tree, read: CreateIndex, relation_oid: int, table: Row, objects: dict[str, Any]
+) -> _Wanted:
+    """Look up the columns; ``objects`` gets what their names mean, the text constants of ``tree`` their types."""
+    columns = {row["name"]: row for row in db.query(sql.COLUMNS, relation_oid)}
     keys = [_key_column(columns, key.column, table["display"]) for key in read.keys]
     included = [_column(columns, name, table["display"]) for name in read.included]
     predicate = tuple(
@@ -200,16 +197,17 @@ def _look_up(db: Database, tree: Tree, read: CreateIndex, objects: dict[str, Any
             for name in sorted({condition.column for condition in read.predicate})
         ],
     }
-    return _Wanted(oid, table, replace(read, predicate=predicate), keys, included, taken_for)
+    return _Wanted(replace(read, predicate=predicate), keys, included)
 
 
 def _judge_create(db: Database, tree: Tree, read: CreateIndex, objects: dict[str, Any]) -> Judgement:
-    wanted = _look_up(db, tree, read, objects)
-    table = wanted.table
+    oid, taken_for = _find(db, read.schema, read.table)
+    table = _table(db, oid, objects)
+    wanted = _look_up(db, tree, read, oid, table, objects)
     taken = db.query(sql.NAME_TAKEN, table["schema"], read.name)
     if taken:
         raise Refused("index name", f"{table['schema']} already has a relation named {read.name}")
-    for index in db.query(sql.INDEXES, wanted.relation_oid):
+    for index in db.query(sql.INDEXES, oid):
         if _is_same(index, wanted):
             state = "" if index["valid"] else ", which is invalid"
             raise Refused("new index", f"{index['display']}{state} is the same index", index_oid=index["oid"])
@@ -225,7 +223,7 @@ def _judge_create(db: Database, tree: Tree, read: CreateIndex, objects: dict[str
             f"reads and writes of {table['display']} go on during the build; it waits for older transactions",
             {"lock": LOCK},
         ),
-        *wanted.taken_for,
+        *taken_for,
     )
     index_display = db.query(sql.QUALIFIED, table["schema"], read.name)[0]["display"]
     return Judgement(

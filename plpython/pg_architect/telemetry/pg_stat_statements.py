@@ -44,15 +44,11 @@ def missing(db: Database) -> str | None:
     return None
 
 
-def schema(db: Database) -> str:
-    """The schema of pg_stat_statements, quoted; raises ArchitectError 55000 where it is missing or closed to us."""
+def source(db: Database) -> Source:
+    """The extension; raises ArchitectError 55000 where it is missing or closed to us."""
     if lack := missing(db):
         what, _, how = lack.partition(": ")
         raise ArchitectError(errors.OBJECT_NOT_IN_PREREQUISITE_STATE, what, hint=f"To mend it: {how}.")
-    return source(db).schema
-
-
-def source(db: Database) -> Source:
     rows = db.query(
         """
         select pg_catalog.quote_ident(n.nspname) as schema, e.extversion as version,

@@ -52,7 +52,6 @@ def take_snapshot(db: Database) -> int:
     Raises ArchitectError 55000 where they cannot be had, 55P03 if, within lock_timeout, another session's transaction
     that has taken one does not end.
     """
-    pg_stat_statements.schema(db)
     try:
         return _take_snapshot(db, load(db))
     except ArchitectError as exc:
