@@ -146,13 +146,46 @@ def test_the_total_of_statements_with_different_effects_is_covered() -> None:
             [
                 s.Part(cost, estimate(*experiment(generator, 10, effect=math.log(effect))))
                 for cost, effect in zip(costs, effects, strict=True)
-            ]
+            ],
+            draws=400,
         )
         assert total is not None
         low, high = total.interval()
         covered += low <= true <= high
     lowest, highest = binomial_limits(0.95, RUNS)
     assert lowest <= covered / RUNS <= highest
+
+
+def test_costs_that_are_badly_known_cannot_turn_a_gain_into_a_loss() -> None:
+    """A statement that no change can have touched weighs the gain of another; it cannot outweigh it."""
+    gain = s.Ratio(math.log(0.03), 0.05, 9.0, 10)
+    unchanged = s.Ratio(0.0, 0.0, 1.0, 10)
+    total = s.weighted_total([s.Part(45.0, gain, 0.05), s.Part(55.0, unchanged, 0.3)])
+    assert total is not None
+    low, high = total.interval()
+    assert 0.03 < low < total.value < high < 1
+    assert total.p_value() <= 0.05
+    assert total.p_above(1.0) > 0.99
+
+
+def test_an_interval_with_uncertain_costs_keeps_its_level() -> None:
+    generator = random.Random("costs")
+    covered = 0
+    for _ in range(RUNS):
+        parts, true = [], []
+        for cost, effect in ((30.0, 0.1), (50.0, 1.0), (20.0, 1.3)):
+            error, cost_error = generator.uniform(0.05, 0.3), generator.uniform(0.05, 0.3)
+            degrees = 9
+            estimates = [generator.gauss(0.0, error), generator.gauss(0.0, cost_error)]
+            scales = [math.sqrt(generator.gammavariate(degrees / 2, 2.0) / degrees) for _ in estimates]
+            ratio = s.Ratio(math.log(effect) + estimates[0], error * scales[0], degrees, 10)
+            parts.append(s.Part(cost * math.exp(estimates[1]), ratio, cost_error * scales[1]))
+            true.append((cost, effect))
+        total = s.weighted_total(parts, draws=400)
+        assert total is not None
+        low, high = total.interval()
+        covered += low <= sum(c * e for c, e in true) / sum(c for c, _ in true) <= high
+    assert binomial_limits(0.95, RUNS)[0] <= covered / RUNS
 
 
 def test_one_dominating_parameter_set_gives_no_certainty() -> None:

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from pg_architect.core.words import counted
 from pg_architect.experiment.effects import StatementEffect, WriteEffect, shares
-from pg_architect.experiment.statistics import Ratio
+from pg_architect.experiment.statistics import Ratio, Total
 
 UNTOUCHED = "buffers and WAL per call did not change measurably: a difference in time is not the index's doing"
 UNUSED = "the index was not used: no plan of any replayed statement changed in any parameter set"
@@ -17,7 +17,7 @@ NAMED = 3  # statements described one by one; the table has them all
 
 def decision(
     because: str,
-    total: Ratio | None,
+    total: Total | None,
     statements: Sequence[StatementEffect],
     writes: Sequence[WriteEffect],
     worse: Sequence[int],
@@ -29,10 +29,8 @@ def decision(
     if total:
         changed = "no change" if total.value == 1 else ratio(total)
         sentences.append(f"workload-weighted cost of the touched statements (calls x CPU of the replay): {changed}")
-    if total and total.standard_error:
-        sentences.append(
-            f"a reduction of {100 * (1 - total.minimum_detectable()):.2g} % would have been found with 80 % power"
-        )
+    if total and (least := total.minimum_detectable()):
+        sentences.append(f"a reduction of {100 * (1 - least):.2g} % would have been found with 80 % power")
     touched = [one for one in writes if one.change.query_id in touched_writes]
     counted_cost = sum(one.cost for one in statements) + sum(one.cost for one in touched)
     sentences += _reads(statements, worse, counted_cost)
@@ -43,7 +41,7 @@ def decision(
     return ". ".join(one[0].upper() + one[1:] for one in sentences) + "."
 
 
-def ratio(value: Ratio) -> str:
+def ratio(value: Ratio | Total) -> str:
     """For example "-38.1 % (95 % interval -41.0 to -35.0 %)"."""
     low, high = value.interval()
     most = max(value.value, high)

@@ -11,6 +11,7 @@ The bootstrap gives the probabilities, which need a whole distribution.
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 import random
@@ -64,6 +65,10 @@ class Ratio:
             return distance / self.standard_error
         return 0.0 if abs(distance) < 1e-12 else math.copysign(math.inf, distance)
 
+
+# The end of a 95 % interval is then at 95 +- 0.7 % (two standard errors).
+TOTAL_DRAWS = 4000
+TOTAL_SEED = 20260101
 
 # Of what cannot have changed.
 UNCHANGED = Ratio(0.0, 0.0, 1.0, 0)
@@ -160,27 +165,69 @@ class Part(NamedTuple):
     cost_error: float = 0.0
 
 
-def weighted_total(parts: Sequence[Part]) -> Ratio | None:
+@dataclass(frozen=True, slots=True)
+class Total:
+    """The log ratio of a weighted total with its generalised pivotal quantity as sorted ``draws``.
+
+    ``near_one`` is the ratio that the same parts would give with no effect: what a measurement like this can detect.
+    """
+
+    log: float
+    draws: tuple[float, ...]
+    near_one: Ratio
+
+    @property
+    def value(self) -> float:
+        return math.exp(self.log)
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Two-sided interval of the ratio: the middle of the draws."""
+        outside = int((1 - confidence) / 2 * len(self.draws))
+        return _exp(self.draws[outside]), _exp(self.draws[-1 - outside])
+
+    def p_value(self, null: float = 1.0) -> float:
+        """Two-sided p of the hypothesis that the true ratio is ``null``."""
+        return min(1.0, 2 * min(self.p_above(null), self.p_below(null)))
+
+    def p_above(self, bound: float) -> float:
+        """One-sided p of the hypothesis that the true ratio is at most ``bound``; small: it is above."""
+        return (1 + bisect.bisect_right(self.draws, math.log(bound))) / (1 + len(self.draws))
+
+    def p_below(self, bound: float) -> float:
+        """One-sided p of the hypothesis that the true ratio is at least ``bound``; small: it is below."""
+        return (1 + len(self.draws) - bisect.bisect_left(self.draws, math.log(bound))) / (1 + len(self.draws))
+
+    def minimum_detectable(self) -> float | None:
+        """As ``Ratio.minimum_detectable``; None where nothing can have changed."""
+        return self.near_one.minimum_detectable() if self.near_one.standard_error else None
+
+
+def weighted_total(parts: Sequence[Part], draws: int = TOTAL_DRAWS) -> Total | None:
     """Ratio of workload-weighted totals, the costs being the weights (Laspeyres).
 
-    By the delta method, for independent parts whose cost and ratio are independent: a part's ratio counts with its
-    share of the total with the change, its cost with what the change takes from its share. Degrees of freedom by
-    Satterthwaite (1946).
+    Generalised confidence interval (Weerahandi 1993): the total of parts drawn from their own t distributions, each
+    independent of the others and of its cost. A linearised interval reaches where no total can be: parts of which
+    none can have got worse make no total that did, however badly their costs are known.
     """
     parts = [part for part in parts if part.cost > 0]
     if not parts:
         return None
+    generator = random.Random(TOTAL_SEED)  # the same measurement gives the same interval
+    logs = []
+    for _ in range(draws):
+        before = after = 0.0
+        for cost, ratio, cost_error in parts:
+            drawn = cost * _exp(_t_draw(generator, cost_error, ratio.degrees))
+            before += drawn
+            after += drawn * _exp(ratio.log + _t_draw(generator, ratio.standard_error, ratio.degrees))
+        logs.append(math.log(after / before))
     before = math.fsum(part.cost for part in parts)
-    after = math.fsum(part.cost * part.ratio.value for part in parts)
-    variances = []
-    for cost, ratio, cost_error in parts:
-        share = cost * ratio.value / after
-        variances.append((share * ratio.standard_error) ** 2 + ((share - cost / before) * cost_error) ** 2)
-    return Ratio(
-        math.log(after / before),
-        math.sqrt(math.fsum(variances)),
-        _satterthwaite(variances, [part.ratio.degrees for part in parts]),
-        sum(part.ratio.units for part in parts),
+    variances = [(part.cost / before * part.ratio.standard_error) ** 2 for part in parts]
+    degrees = _satterthwaite(variances, [part.ratio.degrees for part in parts])
+    return Total(
+        math.log(math.fsum(part.cost * part.ratio.value for part in parts) / before),
+        tuple(sorted(logs)),
+        Ratio(0.0, math.sqrt(math.fsum(variances)), degrees, sum(part.ratio.units for part in parts)),
     )
 
 
@@ -282,6 +329,12 @@ def _spread(draws: list[float], ratio: Ratio) -> list[float]:
     deviation = math.sqrt(math.fsum((draw - mean) ** 2 for draw in draws) / len(draws))
     scale = ratio.standard_error / deviation if deviation > 0 else 0.0
     return [ratio.log + (draw - mean) * scale for draw in draws]
+
+
+def _t_draw(generator: random.Random, standard_error: float, degrees: float) -> float:
+    if not standard_error:
+        return 0.0
+    return standard_error * generator.gauss(0.0, 1.0) / math.sqrt(generator.gammavariate(degrees / 2, 2.0) / degrees)
 
 
 def _exp(log: float) -> float:

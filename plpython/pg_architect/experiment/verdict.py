@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from pg_architect.experiment import explain, statistics
 from pg_architect.experiment.effects import StatementEffect, WriteEffect, shares
-from pg_architect.experiment.statistics import Part, Ratio
+from pg_architect.experiment.statistics import Part, Ratio, Total
 
 # One-sided, so that a guard raises a false alarm as often as one side of the primary test at 5 % two-sided.
 GUARD_ALPHA = 0.025
@@ -57,9 +57,9 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class _Totals:
-    cpu: Ratio | None
-    elapsed: Ratio | None
-    buffers: Ratio | None
+    cpu: Total | None
+    elapsed: Total | None
+    buffers: Total | None
 
 
 def decide(statements: Sequence[StatementEffect], writes: Sequence[WriteEffect], bounds: Bounds) -> Decision:
@@ -87,7 +87,7 @@ def decide(statements: Sequence[StatementEffect], writes: Sequence[WriteEffect],
         _percent(total.value) if total else None,
         interval,
         _success(statements, touched, bounds),
-        _percent(total.minimum_detectable()) if total and total.standard_error else None,
+        _percent(least) if total and (least := total.minimum_detectable()) else None,
         explain.decision(because, total, statements, writes, worse, touched_ids, worse_writes),
         tuple(statements),
         tuple(writes),
@@ -161,7 +161,7 @@ def _doubt(statements: Sequence[StatementEffect], bounds: Bounds) -> str | None:
     return next((f"statement {one.statement_id}: {one.unlike}" for one in of_weight if one.unlike), None)
 
 
-def _primary(total: Ratio, buffers: Ratio | None, bounds: Bounds) -> tuple[str, str]:
+def _primary(total: Total, buffers: Total | None, bounds: Bounds) -> tuple[str, str]:
     """The test of the workload-weighted total, once nothing else has decided."""
     upper, lower = 1 + bounds.equivalence, 1 - bounds.equivalence
     low, high = total.interval()
