@@ -46,6 +46,7 @@ install: $(SCRIPTS)
 
 uninstall:
 	@$(PGXS_MAKE) uninstall
+	@rm -f "$(DESTDIR)$$("$$(tools/pg-config)" --bindir)/architect"
 
 # Install only what differs: a user without root can run the tests of what root has installed.
 installed: all

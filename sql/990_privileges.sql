@@ -58,12 +58,12 @@ begin
           'deployments', 'snapshot', 'statement', 'statement_statistics', 'top_queries', 'finding', 'findings', 'run', 'runs',
           'run_log', 'proposal', 'proposals', 'proposal_event', 'pending_approvals', 'approval', 'measurement',
           'measurements', 'measurement_statement', 'measurement_statements', 'improvement_history', 'improvement_success',
-          'enrollment', 'enrollments', 'check_health', '_load', '_deployment_id']),
+          'enrollment', 'enrollments', 'check_health', 'gate_rules', '_gate_rules', '_load', '_deployment_id']),
         ('architect_operator', array[
           'sp_autonomous_improvement', 'sp_deploy_approved', 'sp_rollback', 'propose_change', 'take_snapshot',
-          'judge_statement', 'prove_harmless', '_begin_run', '_end_run', '_think', '_submit', '_begin_rollback',
+          'judge_statement', 'judge_script', 'prove_harmless', '_begin_run', '_end_run', '_think', '_submit', '_begin_rollback',
           '_must_be_deployable', '_own_address', '_is_resting', '_cron_is_usable', '_executor_start', '_executor_interrupt']),
-        ('architect_approver', array['approve', 'reject', 'judge_statement']),
+        ('architect_approver', array['approve', 'reject', 'judge_statement', 'judge_script']),
         ('architect_admin', array[
           'set_setting', 'reset_setting', 'set_policy', 'enroll', 'withdraw', '_record_enrollment', '_unfit_owner', 'measurement_sample']),
         ('architect_executor', array[

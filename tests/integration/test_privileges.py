@@ -22,14 +22,14 @@ GROUPS = {
 # granted in sql/990_privileges.sql and added here.
 MAY_CALL = {
     NOBODY: set(),
-    VIEWER: {"check_health", "_default_settings", "_default_policies", "_load", "_deployment_id"},
+    VIEWER: {"check_health", "_default_settings", "_default_policies", "_gate_rules", "_load", "_deployment_id"},
     OPERATOR: {
         "sp_autonomous_improvement", "sp_deploy_approved", "sp_rollback", "propose_change", "take_snapshot",
-        "judge_statement", "prove_harmless", "_begin_run", "_end_run", "_think", "_submit", "_begin_rollback",
-        "_must_be_deployable", "_own_address", "_is_resting", "_cron_is_usable", "_executor_start",
+        "judge_statement", "judge_script", "prove_harmless", "_begin_run", "_end_run", "_think", "_submit",
+        "_begin_rollback", "_must_be_deployable", "_own_address", "_is_resting", "_cron_is_usable", "_executor_start",
         "_executor_interrupt",
     },
-    APPROVER: {"approve", "reject", "judge_statement"},
+    APPROVER: {"approve", "reject", "judge_statement", "judge_script"},
     ADMIN: {"set_setting", "reset_setting", "set_policy", "enroll", "withdraw", "_record_enrollment", "_unfit_owner"},
 }  # fmt: skip
 # Rows of single samples are for the admin; what only the measurement uses is for nobody.

@@ -2,93 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from typing import Any
-
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pg_architect.safety import catalogue, catalogue_queries, parse
+from pg_architect.safety import catalogue, parse
 from pg_architect.safety.harmless import Proof, prove_harmless
-
-# name: whether volatile, whether stable
-FUNCTIONS = {"lower": (False, False), "count": (False, False), "sum": (False, False), "now": (False, True)}
-FUNCTIONS |= {"random": (True, False), "set_config": (True, False), "current_setting": (False, True)}
-FUNCTIONS |= {"pg_sleep": (True, False), "satisfies_hash_partition": (False, False), "extract": (False, True)}
-OPERATORS = {"=", "<>", "<", ">", "<=", ">=", "+", "-", "~~", "->>"}
-TYPES = {"int4", "text", "interval", "date", "numeric"}
-RELATIONS = {
-    ("public", "t"): (100, ["id", "a", "b", "count"]),
-    ("public", "u"): (101, ["id", "t_id"]),
-    ("one", "twice"): (102, ["id"]),
-    ("two", "twice"): (103, ["id"]),
-    ("one", "alone"): (104, ["id"]),
-    ("public", "part"): (105, ["id"]),
-    ("public", "dom"): (106, ["id", "d"]),
-    ("pg_catalog", "pg_class"): (107, ["relname"]),
-    ("pg_temp_3", "gone"): (108, ["id"]),
-    ("public", "indexed"): (109, ["id"]),
-    ("public", "secret"): (110, ["id"]),
-}
-PLAIN = {"persistence": "p", "kind": "r", "inherits": False, "policies": False, "rules": False, "heap": True}
-
-
-class FakeDatabase:
-    """Answers the catalogue's queries from the tables above."""
-
-    def __init__(self) -> None:
-        self.queries = 0
-
-    def query(self, sql: str, *params: Any) -> list[dict[str, Any]]:
-        self.queries += 1
-        answers = {
-            catalogue_queries.WIRED_USER_CODE: list,
-            catalogue_queries.ROLE: lambda name: [] if name == "gone" else [{"oid": 10, "path": '"$user", public'}],
-            catalogue_queries.NAMED: lambda name: [
-                {"oid": oid, "schema": schema} for (schema, known), (oid, _) in RELATIONS.items() if known == name
-            ],
-            catalogue_queries.TABLE: self._table,
-            catalogue_queries.COLUMNS: lambda oid: [
-                {"name": name, "number": number, "problem": "column dom.d has a domain" if name == "d" else None}
-                for number, name in enumerate(self._find(oid)[2], 1)
-            ],
-            catalogue_queries.USER_CODE_OF_TABLE: lambda oid: (
-                [{"problem": "index i depends on evil"}] if oid == 109 else []
-            ),
-            catalogue_queries.RIGHTS: lambda _role, oid: [
-                {"name": name, "may": oid != 110} for name in ["", *self._find(oid)[2]]
-            ],
-            catalogue_queries.FUNCTIONS: lambda name: [
-                {
-                    "overloads": int(name in FUNCTIONS),
-                    "user_made": False,
-                    "volatile": FUNCTIONS.get(name, (False, False))[0],
-                    "stable": FUNCTIONS.get(name, (False, False))[1],
-                }
-            ],
-            catalogue_queries.OPERATORS: lambda name: [{"overloads": int(name in OPERATORS), "unsafe": False}],
-            catalogue_queries.TYPE: lambda name: [{"plain": name in TYPES}] if name in {*TYPES, "regclass"} else [],
-        }
-        rows: list[dict[str, Any]] = answers[sql](*params) if sql in answers else [{"one": 1}]
-        return rows
-
-    @staticmethod
-    def _find(oid: int) -> tuple[str, str, list[str]]:
-        return next((schema, name, row[1]) for (schema, name), row in RELATIONS.items() if row[0] == oid)
-
-    def _table(self, oid: int) -> list[dict[str, Any]]:
-        schema, name, _ = self._find(oid)
-        return [{**PLAIN, "schema": schema, "name": name, "kind": "p" if name == "part" else "r"}]
-
-    def notice(self, message: str) -> None: ...
-
-    def subtransaction(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
-
-    def commit(self) -> None: ...
-
-    def rollback(self) -> None: ...
+from support.fake_catalogue import FUNCTIONS, FakeDatabase
 
 
 def prove(statement: str, role: str = "app") -> Proof:

@@ -23,6 +23,11 @@ OURS = "pg_architect: "
 NEVER_HANDLED = frozenset({errors.QUERY_CANCELED, errors.ADMIN_SHUTDOWN, errors.DATABASE_DROPPED, "57P02"})
 
 
+# Prepared statements of this session, the one used last at the end.
+KEPT_PLANS = 200
+_plans: dict[tuple[str, tuple[str, ...]], Any] = {}
+
+
 class DatabaseError(ArchitectError):
     """An error that the server raised for a statement of ours."""
 
@@ -35,6 +40,9 @@ class Database(Protocol):
 
     def query_typed(self, sql: str, types: Sequence[str], values: Sequence[str | None]) -> list[Row]:
         """Run one statement whose parameters have these SQL types, planned for these very values (given as text)."""
+
+    def parse(self, sql: str) -> None:
+        """Let the server parse one statement, and analyze it if it is a query; nothing is planned or executed."""
 
     def notice(self, message: str) -> None:
         """Tell the caller something (NOTICE)."""
@@ -77,12 +85,22 @@ class PlpyDatabase:
             if not params:
                 result = self._plpy.execute(sql)
             else:
-                values = [_encode(value) for value in params]
-                plan = self._plpy.prepare(sql, [_type_name(value) for value in params])
-                result = self._plpy.execute(plan, values)
+                plan = self._plan(sql, tuple(_type_name(value) for value in params))
+                result = self._plpy.execute(plan, [_encode(value) for value in params])
         except self._plpy.SPIError as exc:
             raise _translated(exc) from exc
         return [dict(row) for row in result]
+
+    def _plan(self, sql: str, types: tuple[str, ...]) -> Any:
+        """A prepared statement, kept for the session: planning a catalogue query takes longer than running it.
+
+        The server plans it anew when the objects or the search_path change, and checks rights at every execution.
+        """
+        plan = _plans.pop((sql, types), None) or self._plpy.prepare(sql, list(types))
+        _plans[sql, types] = plan
+        if len(_plans) > KEPT_PLANS:
+            del _plans[next(iter(_plans))]
+        return plan
 
     def query_typed(self, sql: str, types: Sequence[str], values: Sequence[str | None]) -> list[Row]:
         try:
@@ -91,6 +109,13 @@ class PlpyDatabase:
         except self._plpy.SPIError as exc:
             raise _translated(exc) from exc
         return [dict(row) for row in result]
+
+    def parse(self, sql: str) -> None:
+        try:
+            self._pin()
+            self._plpy.prepare(sql)
+        except self._plpy.SPIError as exc:
+            raise _translated(exc) from exc
 
     def notice(self, message: str) -> None:
         self._plpy.notice(message)
@@ -145,6 +170,15 @@ class PsycopgDatabase:
 
     def query_typed(self, _sql: str, _types: Sequence[str], _values: Sequence[str | None]) -> list[Row]:
         raise ArchitectError(errors.FEATURE_NOT_SUPPORTED, "typed parameters need a session inside the server")
+
+    def parse(self, sql: str) -> None:
+        from psycopg.pq import DiagnosticField, ExecStatus
+
+        result = self._connection.pgconn.prepare(b"", sql.encode())
+        if result.status != ExecStatus.COMMAND_OK:
+            sqlstate = result.error_field(DiagnosticField.SQLSTATE) or b""
+            message = result.error_field(DiagnosticField.MESSAGE_PRIMARY) or b""
+            raise DatabaseError(sqlstate.decode(), message.decode())
 
     def notice(self, message: str) -> None:
         print(message)  # noqa: T201  the command line is where this one speaks

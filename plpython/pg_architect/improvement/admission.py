@@ -12,7 +12,8 @@ from pg_architect.core.errors import (
     ArchitectError,
 )
 from pg_architect.core.words import counted
-from pg_architect.safety import gate
+from pg_architect.safety import executable
+from pg_architect.safety.judgement import GATE_VERSION
 from pg_architect.telemetry import pg_stat_statements
 
 # What `deployment.step` hands to the executor, as JSON.
@@ -56,9 +57,9 @@ def what_changed(db: Database, proposal: Row, approval: Row) -> str | None:
     )[0]["digest"]
     if not digest == proposal["digest"] == approval["digest"]:
         return "its text differs from what was approved"
-    if proposal["gate_version"] != gate.GATE_VERSION:
-        return f"it was judged by gate {proposal['gate_version']}, this is gate {gate.GATE_VERSION}"
-    judgement = gate.judge(db, proposal["apply_sql"])
+    if proposal["gate_version"] != GATE_VERSION:
+        return f"it was judged by gate {proposal['gate_version']}, this is gate {GATE_VERSION}"
+    judgement = executable.judge(db, proposal["apply_sql"])
     if judgement.verdict == "refuse":
         return "; ".join(reason.detail for reason in judgement.reasons)
     if judgement.to_json()["objects"] != row_json(proposal["objects"]):

@@ -23,8 +23,9 @@ from pg_architect.improvement.contract import GeneratedChange
 from pg_architect.improvement.diagnose import Cause, diagnose
 from pg_architect.improvement.generators import GENERATORS
 from pg_architect.improvement.proposals import Known, insert_proposal, open_or_recent, risk_of, since_kept
-from pg_architect.safety import gate
+from pg_architect.safety import executable
 from pg_architect.safety.index_statement import definition
+from pg_architect.safety.judgement import Judgement
 from pg_architect.telemetry import examination, statements
 
 Settings = Mapping[str, float]
@@ -44,7 +45,7 @@ class Judged:
     """A change with the gate's word on it."""
 
     change: GeneratedChange
-    judgement: gate.Judgement
+    judgement: Judgement
 
 
 def think(db: Database, run_id: int) -> dict[str, Any]:
@@ -162,7 +163,7 @@ def judge(db: Database, run: journal.Run, changes: Sequence[GeneratedChange]) ->
     """Let the gate decide about each change; one that cannot be judged is a refusal, never the end of the run."""
     judged = []
     for change in changes:
-        judgement = gate.judge(db, change.apply_sql)
+        judgement = executable.judge(db, change.apply_sql)
         reasons = "; ".join(reason.detail for reason in judgement.reasons)
         risk = risk_of(change, judgement)
         if risk == change.risk_level and (why := change.prediction.get("risk_reason")):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pg_architect.core.db import Database, Row, row_json
 from pg_architect.improvement.admission import Action
-from pg_architect.safety import gate
+from pg_architect.safety import index_identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def _like_ours(db: Database, proposal: Row, condition: str) -> list[Row]:
 
 
 def is_as_approved(db: Database, proposal: Row, index: Index) -> bool:
-    return gate.makes(db, proposal["apply_sql"], row_json(proposal["objects"]), index.oid)
+    return index_identity.makes(db, proposal["apply_sql"], row_json(proposal["objects"]), index.oid)
 
 
 def tag(proposal: Row) -> str:

@@ -16,8 +16,9 @@ from pg_architect.core.errors import (
 from pg_architect.core.settings import load
 from pg_architect.improvement.contract import GeneratedChange
 from pg_architect.improvement.generators import index_change
-from pg_architect.safety import gate
+from pg_architect.safety import executable
 from pg_architect.safety.index_statement import definition
+from pg_architect.safety.judgement import GATE_VERSION, Judgement
 from pg_architect.telemetry import pg_stat_statements, statements
 from pg_architect.telemetry.examination import examine
 
@@ -75,13 +76,13 @@ def since_kept(db: Database) -> dict[int, int]:
     return {row["relation_oid"]: row["snapshot_id"] for row in rows}
 
 
-def risk_of(change: GeneratedChange, judgement: gate.Judgement) -> str:
+def risk_of(change: GeneratedChange, judgement: Judgement) -> str:
     """The one risk of a proposal: the gate can only raise the generator's."""
     return max(change.risk_level, judgement.risk, key=("low", "medium", "high").index)
 
 
 def insert_proposal(
-    db: Database, run_id: int | None, requested_by: str, change: GeneratedChange, judgement: gate.Judgement
+    db: Database, run_id: int | None, requested_by: str, change: GeneratedChange, judgement: Judgement
 ) -> int:
     """Store a judged change; state proposed, or refused where the gate said so. Returns its number."""
     data = judgement.to_json()
@@ -117,7 +118,7 @@ def insert_proposal(
         dict(change.prediction),
         judgement.verdict,
         data,
-        gate.GATE_VERSION,
+        GATE_VERSION,
     )
     proposal_id: int = rows[0]["proposal_id"]
     db.query("insert into architect.proposal_event (proposal_id, to_state) values ($1, 'proposed')", proposal_id)
@@ -142,7 +143,7 @@ def propose_change(db: Database, statement: str, reason: str) -> int:
             hint="Say what you expect to become better; whoever approves it will read that.",
         )
     db.query("select architect._check_reason($1)", reason)
-    judgement = gate.judge(db, statement)
+    judgement = executable.judge(db, statement)
     apply_sql, revert_sql = judgement.apply_sql, judgement.revert_sql
     if (
         judgement.verdict == "refuse"
@@ -201,7 +202,7 @@ def _estimated(db: Database, request: estimate.Request) -> GeneratedChange:
     return GeneratedChange.from_json("person", index_change(estimate.estimate(db, request, seen, lack, settings)))
 
 
-def _without_figures(judgement: gate.Judgement, request: estimate.Request, why: str) -> GeneratedChange:
+def _without_figures(judgement: Judgement, request: estimate.Request, why: str) -> GeneratedChange:
     columns = ", ".join(column["name"] for column in judgement.objects["columns"])
     return GeneratedChange(
         generator="person",

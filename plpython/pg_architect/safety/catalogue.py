@@ -7,7 +7,7 @@ until proved otherwise. A superuser can add even to pg_catalog, so the schema al
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from pg_architect.core.db import Database
 from pg_architect.core.identifier import shown
@@ -87,12 +87,27 @@ class Found:
     schema: str
 
 
+@dataclass(frozen=True, slots=True)
+class Behind:
+    """What stands behind a relation: the first reason why reading it is not harmless, and the tables it leads to."""
+
+    problem: str | None
+    reached: tuple[Table, ...] = ()
+
+
 @dataclass(slots=True)
 class Catalogue:
-    """A cache over one database, for one transaction at most: share it over many statements."""
+    """A cache over one database, for one transaction at most: share it over many statements.
+
+    ``deep``: look into views, partitions and functions of users. What is proved that way is for a judgement; a
+    statement that is planned with lent rights gets the plain proof, which takes nothing of a user's but tables.
+    """
 
     db: Database
-    _server: str | bool | None = False
+    deep: bool = False
+    behind: dict[int, Behind] = field(default_factory=dict)
+    opened: list[int] = field(default_factory=list)
+    _server: dict[bool, str | None] = field(default_factory=dict)
     _roles: dict[str, Role | None] = field(default_factory=dict)
     _names: dict[str, tuple[Found, ...]] = field(default_factory=dict)
     _tables: dict[int, Table] = field(default_factory=dict)
@@ -102,12 +117,19 @@ class Catalogue:
     _collations: dict[str, bool] = field(default_factory=dict)
     _rights: dict[tuple[int, int], dict[str, bool]] = field(default_factory=dict)
 
-    def server_problem(self) -> str | None:
-        """Why not even built-in operators and types can be trusted in this database; None if they can."""
-        if isinstance(self._server, bool):
-            rows = self.db.query(sql.WIRED_USER_CODE)
-            self._server = str(rows[0]["problem"]) if rows else None
-        return self._server
+    def deeper(self) -> Catalogue:
+        """The same cache for proofs that look deeper."""
+        return replace(self, deep=True)
+
+    def server_problem(self, *, planning: bool = True) -> str | None:
+        """Why not even built-in operators and types can be trusted in this database; None if they can.
+
+        ``planning``: whether a query will be planned, where the planner looks for operators by itself.
+        """
+        if planning not in self._server:
+            rows = self.db.query(sql.WIRED_USER_CODE, planning)
+            self._server[planning] = str(rows[0]["problem"]) if rows else None
+        return self._server[planning]
 
     def role(self, name: str) -> Role | None:
         """A role and the search_path that it has in this database by configuration."""
@@ -120,8 +142,8 @@ class Catalogue:
                 self._roles[name] = Role(rows[0]["oid"], name, schemas)
         return self._roles[name]
 
-    def find(self, schema: str | None, name: str, role: Role) -> Found | str:
-        """The relation that ``role`` means by a name, or the reason why there is none."""
+    def find(self, schema: str | None, name: str, role: Role | None) -> Found | str:
+        """The relation that ``role`` means by a name, or the reason why there is none; no role has no path."""
         if name not in self._names:
             rows = self.db.query(sql.NAMED, name)
             self._names[name] = tuple(Found(row["oid"], row["schema"]) for row in rows)
@@ -129,7 +151,7 @@ class Catalogue:
         if schema is not None:
             exact = [item for item in found if item.schema == schema]
             return exact[0] if exact else f"relation {schema}.{name} does not exist"
-        for path_schema in ("pg_catalog", *role.search_path):
+        for path_schema in ("pg_catalog", *(role.search_path if role is not None else ())):
             for item in found:
                 if item.schema == path_schema:
                     return item

@@ -21,19 +21,23 @@ def enum_is_plain(alias: str) -> str:
 
 # User code that the server may reach from built-in types and operators alone. Only a superuser can have put it
 # there. Casts; default operator classes and members of operator families, which sorting, grouping, hashing and
-# merge joins look up by type or operator in every schema.
+# merge joins look up by type or operator in every schema. The families matter only where a query is planned
+# ($1).
 WIRED_USER_CODE = """
+select w.problem
+from (
 select format('cast from %s to %s runs user code',
-        c.castsource::pg_catalog.regtype, c.casttarget::pg_catalog.regtype) as problem
+        c.castsource::pg_catalog.regtype, c.casttarget::pg_catalog.regtype) as problem,
+    false as only_planning
 from pg_catalog.pg_cast c
 where c.castsource < 16384 and c.casttarget < 16384 and c.castfunc >= 16384
 union all
-select format('operator class %I runs user code for a built-in type', o.opcname)
+select format('operator class %I runs user code for a built-in type', o.opcname), false
 from pg_catalog.pg_opclass o
 join pg_catalog.pg_am a on a.oid = o.opcmethod
 where o.oid >= 16384 and o.opcdefault and o.opcintype < 16384 and a.amname in ('btree', 'hash')
 union all
-select format('operator family %I of built-in operators was extended', f.opfname)
+select format('operator family %I of built-in operators was extended', f.opfname), true
 from pg_catalog.pg_opfamily f
 join pg_catalog.pg_am a on a.oid = f.opfmethod
 where a.amname in ('btree', 'hash')
@@ -44,11 +48,13 @@ where a.amname in ('btree', 'hash')
         or f.oid < 16384
             and exists (select from pg_catalog.pg_amop m where m.amopfamily = f.oid and m.amopopr >= 16384))
 union all
-select format('operator %s was added to pg_catalog', o.oprname)
+select format('operator %s was added to pg_catalog', o.oprname), false
 from pg_catalog.pg_operator o
 where o.oprnamespace = 'pg_catalog'::regnamespace
     and o.oprname in ('=', '<>', '<', '<=', '>', '>=', '~~', '!~~', '~~*', '!~~*', '~')
     and (o.oid >= 16384 or o.oprcode::oid >= 16384 or o.oprrest::oid >= 16384 or o.oprjoin::oid >= 16384)
+) w
+where $1::boolean or not w.only_planning
 limit 1
 """
 
@@ -105,35 +111,39 @@ where a.attrelid = $1::oid and a.attnum > 0 and not a.attisdropped
 order by a.attnum
 """
 
+
 # What the planner evaluates when it looks at a table: expressions and predicates of indexes and of extended
 # statistics, check constraints (constraint exclusion), and generated columns where they are virtual. A dependency on
 # something pinned, that is built in, is not recorded; any other one but on the table's own columns is refused.
 # An operator class made later is refused too, an extension's included: opening an index calls its access method and
 # the class's options function, costing a GIN index calls its extractQuery, and running the scan calls the rest.
-USER_CODE_OF_TABLE = f"""
+# What a partition's index has on its parent's (P, S) says nothing: its own expressions are recorded once more.
+def _user_code(tables: str) -> str:
+    return f"""
 with part (classid, objid, what) as (
     select 'pg_catalog.pg_class'::regclass, i.indexrelid, format('index %I', c.relname)
     from pg_catalog.pg_index i
     join pg_catalog.pg_class c on c.oid = i.indexrelid
-    where i.indrelid = $1::oid
+    where i.indrelid {tables}
     union all
     select 'pg_catalog.pg_constraint'::regclass, c.oid, format('check constraint %I', c.conname)
     from pg_catalog.pg_constraint c
-    where c.conrelid = $1::oid and c.contype = 'c'
+    where c.conrelid {tables} and c.contype = 'c'
     union all
     select 'pg_catalog.pg_statistic_ext'::regclass, s.oid, format('extended statistics %I', s.stxname)
     from pg_catalog.pg_statistic_ext s
-    where s.stxrelid = $1::oid
+    where s.stxrelid {tables}
     union all
     select 'pg_catalog.pg_attrdef'::regclass, d.oid, format('generated column %I', a.attname)
     from pg_catalog.pg_attrdef d
     join pg_catalog.pg_attribute a on a.attrelid = d.adrelid and a.attnum = d.adnum
-    where d.adrelid = $1::oid and a.attgenerated <> ''
+    where d.adrelid {tables} and a.attgenerated <> ''
 )
 select format('%s depends on %s', p.what, pg_catalog.pg_describe_object(d.refclassid, d.refobjid, 0)) as problem
 from part p
 join pg_catalog.pg_depend d on d.classid = p.classid and d.objid = p.objid
-where not (d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid = $1::oid)
+where d.deptype not in ('P', 'S')
+    and not (d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid {tables})
     and d.refclassid not in (
         'pg_catalog.pg_constraint'::regclass, 'pg_catalog.pg_collation'::regclass,
         'pg_catalog.pg_namespace'::regclass
@@ -148,9 +158,13 @@ select format('index %I uses the operator class %I, which is not built in', c.re
 from pg_catalog.pg_index i
 join pg_catalog.pg_class c on c.oid = i.indexrelid
 join pg_catalog.pg_opclass o on o.oid = any (i.indclass)
-where i.indrelid = $1::oid and (o.oid >= 16384 or o.opcfamily >= 16384 or c.relam >= 16384)
+where i.indrelid {tables} and (o.oid >= 16384 or o.opcfamily >= 16384 or c.relam >= 16384)
 limit 1
 """
+
+
+USER_CODE_OF_TABLE = _user_code("= $1::oid")
+USER_CODE_OF_TABLES = _user_code("= any ($1::text[]::oid[])")
 
 # One row for the schema (name '') and one for each column.
 RIGHTS = """

@@ -12,16 +12,17 @@ statement may still run for hours, so it runs under a timeout.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from pg_architect.core import errors
 from pg_architect.core.db import Database, Row
 from pg_architect.core.errors import ArchitectError
 from pg_architect.core.identifier import shown
-from pg_architect.safety import parse
+from pg_architect.safety import deep, parse
+from pg_architect.safety.built_in import WRITES, check_node
 from pg_architect.safety.catalogue import SYSTEM_COLUMNS, Catalogue, Role, Table
+from pg_architect.safety.deep_nodes import NodeCheck, function_columns
 from pg_architect.safety.parse import Tree, kind_of
 from pg_architect.safety.scope import Range, Scope, Unproved, read_scope
 
@@ -39,7 +40,8 @@ class Proof:
 
     ``kind`` is select, insert, update, delete, merge, utility or unparsable. ``reason`` is None exactly if
     ``harmless``. ``qualified_text`` is the text to plan, with every relation's schema; None if not harmless.
-    ``relations`` of a statement that is not harmless are those that could be resolved.
+    ``relations`` of a statement that is not harmless are those that could be resolved. ``behind`` are those that its
+    views read.
     """
 
     kind: str
@@ -48,31 +50,14 @@ class Proof:
     relations: tuple[Relation, ...]
     qualified_text: str | None
     parameter_count: int
-
-
-_WRITES = {"InsertStmt": "insert", "UpdateStmt": "update", "DeleteStmt": "delete", "MergeStmt": "merge"}
-
-# Every node class that may occur at any depth. Those with fields that need a look have a check in _CHECKS below.
-_ALLOWED_NAMES = (
-    "SelectStmt ResTarget ColumnRef A_Star A_Const Integer Float Boolean String BitString ParamRef A_Expr BoolExpr"
-    " NullTest BooleanTest FuncCall TypeCast TypeName SubLink CaseExpr CaseWhen CoalesceExpr MinMaxExpr JoinExpr"
-    " RangeVar RangeSubselect Alias SortBy WindowDef WithClause CommonTableExpr GroupingSet GroupingFunc A_ArrayExpr"
-    " A_Indirection A_Indices RowExpr CollateClause SQLValueFunction"
-)
-_ALLOWED = frozenset(_ALLOWED_NAMES.split())
-_REFUSED = {
-    "LockingClause": "it locks rows (FOR UPDATE or FOR SHARE)",
-    "IntoClause": "it creates a table (SELECT INTO)",
-    "RangeFunction": "a function in FROM is not supported yet",
-    "RangeTableSample": "TABLESAMPLE is not supported yet",
-    **dict.fromkeys(_WRITES, "it writes in a WITH query"),
-}
-
-_DECIMAL = re.compile(r"[0-9]*\.?[0-9]*([eE][-+]?[0-9]+)?")
+    behind: tuple[Relation, ...] = ()
 
 
 def prove_harmless(db: Database, statement: str, role: str, catalogue: Catalogue | None = None) -> Proof:
     """Prove that ``statement``, captured from ``role``, runs only built-in code; share ``catalogue`` over many.
+
+    A deep catalogue also takes what is proved by looking inside: views, partitions, functions in SQL. That is good for
+    a judgement, not for planning what somebody else has written with lent rights.
 
     Never raises for what the statement says; an error of the server (a cancel above all) passes through.
     """
@@ -107,8 +92,7 @@ def prove_harmless(db: Database, statement: str, role: str, catalogue: Catalogue
         reason = str(exc)
     except RecursionError:
         reason = "it is nested too deeply"
-    read = tuple(dict.fromkeys(Relation(table.oid, table.schema, table.name) for table in proving.tables))
-    return Proof(kind, reason is None, reason, read, text, parameters)
+    return Proof(kind, reason is None, reason, _relations(proving.tables), text, parameters, _relations(proving.behind))
 
 
 def explain_proof(db: Database, statement: str | None, role: str | None) -> list[Row]:
@@ -122,7 +106,9 @@ def explain_proof(db: Database, statement: str | None, role: str | None) -> list
             f"permission denied to ask for role {role}",
             hint="Only a member of pg_read_all_stats may ask for another role than its own.",
         )
-    proof = prove_harmless(db, statement or "", role if role is not None else str(asking["name"]))
+    # An answer for people: nothing is planned because of it.
+    name = role if role is not None else str(asking["name"])
+    proof = prove_harmless(db, statement or "", name, Catalogue(db, deep=True))
     return [
         {
             "kind": proof.kind,
@@ -134,35 +120,44 @@ def explain_proof(db: Database, statement: str | None, role: str | None) -> list
     ]
 
 
+def _relations(tables: Iterable[Table]) -> tuple[Relation, ...]:
+    return tuple(dict.fromkeys(Relation(table.oid, table.schema, table.name) for table in tables))
+
+
 def _kind(tree: Tree) -> str:
     if kind_of(tree) == "SelectStmt":
         return "utility" if tree.intoClause is not None else "select"
-    return _WRITES.get(kind_of(tree), "utility")
+    return WRITES.get(kind_of(tree), "utility")
 
 
 @dataclass(slots=True)
 class _Proving:
-    """One proof in progress; ``tables`` grows as relations are resolved, so that a refusal can name them."""
+    """One proof in progress; ``tables`` grows as relations are resolved, so that a refusal can name them.
+
+    ``role`` is None for a stored query, which names everything with its schema and reads with rights of its own.
+    """
 
     catalogue: Catalogue
-    role: Role
+    role: Role | None
     tables: list[Table] = field(default_factory=list)
+    behind: list[Table] = field(default_factory=list)
     refused: str | None = None
 
     def run(self, tree: Tree) -> str:
         """Return the text to plan; raises Unproved with the reason."""
-        scope = read_scope(tree, self._resolve)
+        deeper = self.catalogue.deep
+        scope = read_scope(tree, self._resolve, function_columns(self.catalogue) if deeper else None)
+        check = self._node_check(scope)
         for node in parse.walk(tree):
-            _check_node(node, self.catalogue)
+            check(node)
         # Relations are all resolved before the first is refused, so that the proof can name them.
         if self.refused is not None:
             raise Unproved(self.refused)
-        problem = self.catalogue.server_problem()
+        problem = self.catalogue.server_problem() or (deep.path_problem(self.catalogue) if deeper else None)
         if problem is not None:
             raise Unproved(problem)
         for table in self.tables:
-            if table.problem is not None:
-                raise Unproved(table.problem)
+            self._check_table(table)
         self._check_columns(scope)
         for node, table in scope.tables:
             node.schemaname = table.schema
@@ -171,10 +166,39 @@ class _Proving:
         except ArchitectError as exc:
             raise Unproved(exc.message) from exc
 
+    def _node_check(self, scope: Scope) -> Callable[[Tree], None]:
+        if self.catalogue.deep:
+            return NodeCheck(self.catalogue, self.role, scope).check
+        return lambda node: check_node(node, self.catalogue)
+
+    def _check_table(self, table: Table) -> None:
+        problem = table.problem
+        if self.catalogue.deep:
+            found = deep.look_behind(self.catalogue, table, self._prove_stored)
+            problem = found.problem
+            self.behind.extend(found.reached)
+        if problem is not None:
+            raise Unproved(problem)
+
+    def _prove_stored(self, text: str) -> list[Table]:
+        """Prove a stored query by the same rules; the tables that it reads, at any depth."""
+        try:
+            tree = parse.parse_one(text)
+        except ArchitectError as exc:
+            raise Unproved(exc.message) from exc
+        if _kind(tree) != "select":
+            raise Unproved("it is no query")
+        inner = _Proving(self.catalogue, None)
+        inner.run(tree)
+        return [*inner.tables, *inner.behind]
+
     def _resolve(self, node: Tree) -> Table | None:
         """The table that a RangeVar means; None, and a note of the reason, if it cannot be told."""
         if node.catalogname is not None:
             self.refused = self.refused or "it names a database"
+            return None
+        if self.role is None and node.schemaname is None:
+            self.refused = self.refused or f"it names {node.relname} without a schema"
             return None
         found = self.catalogue.find(node.schemaname, node.relname, self.role)
         if isinstance(found, str):
@@ -197,11 +221,18 @@ class _Proving:
         for table in self.tables:
             names: Iterable[str] = table.columns if whole else sorted(used[table.oid])
             for name in names:
-                column = table.columns.get(name)
-                if column is not None and column.problem is not None:
-                    raise Unproved(column.problem)
-            if not self.catalogue.may_read(self.role, table, None if whole else sorted(used[table.oid])):
+                problem = self._column_problem(table, name)
+                if problem is not None:
+                    raise Unproved(problem)
+            read = None if whole else sorted(used[table.oid])
+            if self.role is not None and not self.catalogue.may_read(self.role, table, read):
                 raise Unproved(f"role {self.role.name} may not read {table.display}")
+
+    def _column_problem(self, table: Table, name: str) -> str | None:
+        column = table.columns.get(name)
+        if column is None or not self.catalogue.deep:
+            return None if column is None else column.problem
+        return deep.column_problem(self.catalogue, table, name)
 
 
 def _tables_of(fields: tuple[str, ...], scope: Scope) -> list[Table]:
@@ -212,14 +243,12 @@ def _tables_of(fields: tuple[str, ...], scope: Scope) -> list[Table]:
     """
     *qualifier, name = fields
     if not qualifier:
-        if name in scope.names:
+        if name in scope.rows_of_tables:
             raise Unproved(f"{name} may mean a whole row")
         return [item.table for item in scope.ranges if item.table is not None]
     if len(qualifier) > 2:
         raise Unproved("it names a database")
-    candidates = [item for item in scope.ranges if item.name == qualifier[-1]]
-    if len(qualifier) == 2:
-        candidates = [item for item in candidates if item.table is not None and item.table.schema == qualifier[0]]
+    candidates = scope.candidates(fields)
     if not candidates:
         raise Unproved(f"{'.'.join(qualifier)} is not a table of the statement")
     for item in candidates:
@@ -230,98 +259,3 @@ def _tables_of(fields: tuple[str, ...], scope: Scope) -> list[Table]:
 
 def _has_column(item: Range, name: str) -> bool:
     return name in item.columns or (item.table is not None and name in SYSTEM_COLUMNS)
-
-
-def _check_node(node: Tree, catalogue: Catalogue) -> None:
-    kind = kind_of(node)
-    if kind not in _ALLOWED:
-        raise Unproved(_REFUSED.get(kind, f"it contains a construct that is not supported yet ({kind})"))
-    check = _CHECKS.get(kind)
-    if check is not None:
-        check(node, catalogue)
-
-
-def _check_number(node: Tree, _: Catalogue) -> None:
-    # Newer grammars than the server's know 0x1F and 1_000, which older ones read as two tokens.
-    if not _DECIMAL.fullmatch(node.fval):
-        raise Unproved(f"number {node.fval} is not decimal")
-
-
-def _check_parameter(node: Tree, _: Catalogue) -> None:
-    if node.number < 1:
-        raise Unproved("it has a parameter without a number")
-
-
-def _built_in(names: tuple[Tree, ...] | None, what: str) -> str:
-    """The last part of a name that can only mean something in pg_catalog."""
-    parts = parse.strings(names)
-    if not parts or len(parts) > 2 or (len(parts) == 2 and parts[0] != "pg_catalog"):
-        raise Unproved(f"{what} {'.'.join(parts or ['?'])} is not built in")
-    return parts[-1]
-
-
-def _require(problem: str | None) -> None:
-    if problem is not None:
-        raise Unproved(problem)
-
-
-def _check_function(node: Tree, catalogue: Catalogue) -> None:
-    # pglast also accepts extract($1 from x), as pg_stat_statements prints it; the server needs the ordinary form.
-    node.funcformat = parse.enums.CoercionForm.COERCE_EXPLICIT_CALL
-    _require(catalogue.function_problem(_built_in(node.funcname, "function")))
-
-
-# The names that the grammar gives these kinds are no operators; what they stand for is always checked.
-_NAMED_KINDS = frozenset({"AEXPR_BETWEEN", "AEXPR_NOT_BETWEEN", "AEXPR_BETWEEN_SYM", "AEXPR_NOT_BETWEEN_SYM"})
-
-
-def _check_expression(node: Tree, catalogue: Catalogue) -> None:
-    if node.kind.name not in _NAMED_KINDS:
-        _require(catalogue.operator_problem(_built_in(node.name, "operator")))
-
-
-def _check_sublink(node: Tree, catalogue: Catalogue) -> None:
-    if node.operName is not None:
-        _require(catalogue.operator_problem(_built_in(node.operName, "operator")))
-
-
-def _check_sort(node: Tree, catalogue: Catalogue) -> None:
-    if node.useOp is not None:
-        _require(catalogue.operator_problem(_built_in(node.useOp, "operator")))
-
-
-def _check_type(node: Tree, catalogue: Catalogue) -> None:
-    if node.setof or node.pct_type:
-        raise Unproved("it names the type of a column or a set")
-    _require(catalogue.type_problem(_built_in(node.names, "type")))
-
-
-def _check_collation(node: Tree, catalogue: Catalogue) -> None:
-    name = _built_in(node.collname, "collation")
-    if not catalogue.collation_exists(name):
-        raise Unproved(f"collation {name} is not built in")
-
-
-def _check_indirection(node: Tree, _: Catalogue) -> None:
-    # (x).f calls f(x) where x has no field f.
-    if any(kind_of(item) != "A_Indices" for item in node.indirection):
-        raise Unproved("it selects a field of a value")
-
-
-def _check_target(node: Tree, _: Catalogue) -> None:
-    if node.indirection is not None:
-        raise Unproved("it assigns to a part of a value")
-
-
-_CHECKS: Mapping[str, Callable[[Tree, Catalogue], None]] = {
-    "Float": _check_number,
-    "ParamRef": _check_parameter,
-    "FuncCall": _check_function,
-    "A_Expr": _check_expression,
-    "SubLink": _check_sublink,
-    "SortBy": _check_sort,
-    "TypeName": _check_type,
-    "CollateClause": _check_collation,
-    "A_Indirection": _check_indirection,
-    "ResTarget": _check_target,
-}

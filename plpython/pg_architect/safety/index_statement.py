@@ -1,29 +1,20 @@
-"""The only two statements that the gate understands, read from their trees: nothing here knows the database."""
+"""The two statements that pg_architect executes, read from their trees: nothing here knows the database."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from pg_architect.core.errors import ArchitectError
 from pg_architect.core.identifier import shortened
 from pg_architect.safety import parse
+from pg_architect.safety.judgement import Refused
 from pg_architect.safety.parse import Tree, kind_of
 
 MAX_KEYS = 8
 # What a partial index may compare by; IN is an equality with several constants.
 OPERATORS = ("=", "<>", "<", "<=", ">", ">=")
-
-
-class Refused(Exception):  # noqa: N818  not an error: the verdict on a statement, with the rule that it breaks
-    """A statement that the gate refuses."""
-
-    def __init__(self, rule: str, detail: str, **evidence: Any) -> None:
-        super().__init__(detail)
-        self.rule = rule
-        self.detail = detail
-        self.evidence = evidence
 
 
 @dataclass(frozen=True, slots=True)

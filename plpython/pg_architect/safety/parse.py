@@ -88,6 +88,14 @@ def parse_one(text: str) -> Tree:
     return tree
 
 
+def split(text: str) -> list[str]:
+    """The texts of the statements in ``text``, without the semicolons between them; ArchitectError if one is broken."""
+    try:
+        return [str(part) for part in _library().split(text)]
+    except _parse_errors() as exc:
+        raise _refusal(exc) from exc
+
+
 def deparse(tree: Tree) -> str:
     """Return ``tree`` as SQL text, which is proved to mean the same by parsing it again.
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 from pg_architect.core.db import Database, Row, handled
 from pg_architect.core.errors import ArchitectError
-from pg_architect.safety.index_statement import Condition, Constant, Refused
+from pg_architect.safety.index_statement import Condition, Constant
+from pg_architect.safety.judgement import Refused
 
 FIRST_USER_OID = 16384  # access/transam.h: FirstNormalObjectId
 

@@ -27,11 +27,17 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """An item of a FROM list under the name by which columns refer to it; ``table`` is None for a query."""
+    """An item of a FROM list under the name by which columns refer to it; ``table`` is None for a query.
+
+    ``built_in``: what a built-in function returns, whose whole row has a built-in type and no casts of a user's.
+    ``complete``: there are surely no other columns.
+    """
 
     name: str | None
     table: Table | None
     output: Output
+    built_in: bool = False
+    complete: bool = False
 
     @property
     def columns(self) -> set[str]:
@@ -53,15 +59,34 @@ class Scope:
     def names(self) -> set[str]:
         return {item.name for item in self.ranges if item.name is not None}
 
+    @property
+    def rows_of_tables(self) -> set[str]:
+        """The names that may stand for a whole row whose type somebody made."""
+        return {item.name for item in self.ranges if item.name is not None and not item.built_in}
+
+    def candidates(self, fields: tuple[str, ...]) -> list[Range]:
+        """The ranges that a qualified name may mean, or all those of an unqualified one that have such a column."""
+        if len(fields) == 1:
+            return [item for item in self.ranges if fields[0] in item.columns]
+        found = [item for item in self.ranges if item.name == fields[-2]]
+        if len(fields) == 3:
+            found = [item for item in found if item.table is not None and item.table.schema == fields[0]]
+        return found
+
 
 # Finds the table that a RangeVar node means.
 Resolve = Callable[[Tree], Table | None]
+# Finds the columns of a function in FROM, from the call and its alias: all of them, or none where that is not sure.
+FunctionColumns = Callable[[Tree, str], set[str]]
 _Queries = Mapping[str, Output]
 
 
-def read_scope(tree: Tree, resolve: Resolve) -> Scope:
-    """Read the names of a SelectStmt; raises Unproved for a reference to a whole row as ``t.*`` in an expression."""
-    reading = _Reading(resolve)
+def read_scope(tree: Tree, resolve: Resolve, function_columns: FunctionColumns | None = None) -> Scope:
+    """Read the names of a SelectStmt; raises Unproved for a reference to a whole row as ``t.*`` in an expression.
+
+    Without ``function_columns`` nothing is known of functions in FROM, which are to be refused then.
+    """
+    reading = _Reading(resolve, function_columns)
     reading.select(tree, {})
     return reading.scope
 
@@ -69,6 +94,7 @@ def read_scope(tree: Tree, resolve: Resolve) -> Scope:
 @dataclass(slots=True)
 class _Reading:
     resolve: Resolve
+    function_columns: FunctionColumns | None
     scope: Scope = field(default_factory=Scope)
 
     def select(self, node: Tree, outer: _Queries) -> Output:
@@ -123,7 +149,24 @@ class _Reading:
             names = _renamed(node.alias) or {name for item in both for name in item.columns}
             return [self._add(Range(node.alias.aliasname, None, Output(names)))]
         self._visit(node, visible)
+        if kind == "RangeFunction" and self.function_columns is not None:
+            return [self._add(self._function(node, self.function_columns))]
         return []
+
+    @staticmethod
+    def _function(node: Tree, function_columns: FunctionColumns) -> Range:
+        # ((call, column definitions), ...): more than one is ROWS FROM.
+        if len(node.functions) != 1 or node.is_rowsfrom or kind_of(node.functions[0][0]) != "FuncCall":
+            raise Unproved("it calls a function in FROM in a form that is not supported yet")
+        if node.coldeflist or node.functions[0][1]:
+            raise Unproved("it defines the columns of a function in FROM")
+        call = node.functions[0][0]
+        name = _alias(node.alias) or call.funcname[-1].sval
+        renamed, columns = _renamed(node.alias), function_columns(call, name)
+        if columns and node.ordinality:
+            columns.add("ordinality")
+        complete = bool(columns) and not renamed
+        return Range(name, None, Output(renamed or columns), built_in=True, complete=complete)
 
     def _range_of(self, node: Tree, visible: _Queries) -> Range:
         name = _alias(node.alias) or node.relname
@@ -136,7 +179,7 @@ class _Reading:
             return Range(name, None, Output(set()))
         self.scope.tables.append((node, table))
         if not renamed:
-            return Range(name, table, Output(set(table.columns)))
+            return Range(name, table, Output(set(table.columns)), complete=True)
         # Renamed columns cannot be looked up in the table: to be proved they would need a map of their own.
         raise Unproved(f"the columns of {table.display} are renamed in FROM")
 

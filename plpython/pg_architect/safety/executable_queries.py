@@ -1,4 +1,4 @@
-"""What the gate asks the system catalogue."""
+"""What is asked of the system catalogue about a statement that pg_architect executes itself."""
 
 from __future__ import annotations
 

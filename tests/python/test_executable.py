@@ -1,4 +1,4 @@
-"""The gate's verdicts: two trees are understood, everything else is refused and nothing raises."""
+"""What pg_architect executes itself: two trees are understood, everything else is refused and nothing raises."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pg_architect.core.db import DatabaseError
-from pg_architect.safety import catalogue_queries, gate, gate_queries, parse
+from pg_architect.safety import catalogue_queries, executable, executable_queries, parse
+from pg_architect.safety.judgement import Judgement
 
 HOSTILE = (Path(__file__).parents[1] / "data" / "hostile_statements.txt").read_text().splitlines()
 
@@ -63,12 +64,12 @@ class FakeDatabase:
             "select session_user::text as name": lambda: [{"name": "operator"}],
             catalogue_queries.ROLE: lambda _name: [{"oid": 10, "path": self.path}],
             catalogue_queries.NAMED: lambda name: [{"oid": 100, "schema": "public"}] if name == "t" else [],
-            gate_queries.TABLE: lambda _oid: [self.table],
-            gate_queries.COLUMNS: lambda _oid: COLUMNS,
-            gate_queries.NAME_TAKEN: lambda _schema, name: [{"one": 1}] if name == "taken" else [],
-            gate_queries.INDEXES: lambda _oid: self.indexes,
-            gate_queries.INDEX: lambda schema, name: [self.index] if (schema, name) == ("public", "ours") else [],
-            gate_queries.QUALIFIED: lambda schema, name: [{"display": f"{schema}.{name}"}],
+            executable_queries.TABLE: lambda _oid: [self.table],
+            executable_queries.COLUMNS: lambda _oid: COLUMNS,
+            executable_queries.NAME_TAKEN: lambda _schema, name: [{"one": 1}] if name == "taken" else [],
+            executable_queries.INDEXES: lambda _oid: self.indexes,
+            executable_queries.INDEX: lambda schema, name: [self.index] if (schema, name) == ("public", "ours") else [],
+            executable_queries.QUALIFIED: lambda schema, name: [{"display": f"{schema}.{name}"}],
             "select architect._created_by_us($1::oid) as ours": lambda _oid: [{"ours": self.ours}],
         }
         if sql.startswith("select $1::text::"):
@@ -88,8 +89,8 @@ class FakeDatabase:
     def rollback(self) -> None: ...
 
 
-def judge(statement: str | None, database: FakeDatabase | None = None) -> gate.Judgement:
-    judgement = gate.judge(database or FakeDatabase(), statement)
+def judge(statement: str | None, database: FakeDatabase | None = None) -> Judgement:
+    judgement = executable.judge_form(database or FakeDatabase(), statement)
     assert judgement.verdict in ("needs_approval", "refuse")
     assert judgement.reasons
     assert json.loads(json.dumps(judgement.to_json())) == judgement.to_json()
