@@ -85,6 +85,21 @@ def test_nothing_of_the_hostile_ran(cluster: Cluster, corpus: str) -> None:
         assert connection.execute("select is_called from evil.ran").fetchone() == (False,)
 
 
+@pytest.mark.parametrize("name", ["risky", "harmless"])
+def test_what_is_applied_is_judged_as_what_was_written(judge: Connection, name: str) -> None:
+    """apply_sql means the same to the gate, and names everything so that no search_path matters."""
+    different = []
+    for line in lines(name):
+        row = verdict(judge, line.sql)
+        if row["apply_sql"] is None:
+            continue
+        again = verdict(judge, row["apply_sql"])
+        same = all(again[part] == row[part] for part in ("verdict", "kind", "lock", "rewrites", "undo", "apply_sql"))
+        if not same or any(reason["rule"] == "schema" for reason in again["reasons"]):
+            different.append((line.id, row["apply_sql"], again["apply_sql"], again["reasons"]))
+    assert not different
+
+
 def dump(cluster: Cluster, name: str) -> str:
     """The schema of app as text, without pg_dump's random key."""
     text = cluster.run("pg_dump", "--schema-only", "--schema=app", "--schema=public", name)

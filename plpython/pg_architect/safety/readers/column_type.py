@@ -78,6 +78,8 @@ def read(command: Tree, relation: Relation, context: Context) -> Sequence[Operat
                 "from_type": row["type"],
                 "because": because,
                 "kept": kept,
+                "narrower": not kept and new_oid == row["type_oid"],
+                "fits": undo != "none",
                 "builds": max(1, len(indexed)),
                 "objects": {"new_type_oid": new_oid},
             },

@@ -23,7 +23,7 @@ def _may_fail(operation: Operation) -> bool:
     if operation.kind == "set_not_null":
         return not facts["proved"]
     if operation.kind == "alter_column_type":
-        return not facts["kept"]
+        return not facts["fits"] or facts["narrower"]
     return operation.kind in ("add_exclusion", "attach_partition", "domain_set_not_null")
 
 
