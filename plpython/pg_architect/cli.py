@@ -1,6 +1,7 @@
 """The ``architect`` command: the gate's verdict on migration scripts, for people and for continuous integration.
 
-It asks a server on which the extension is installed (``architect.judge_script``); nothing is executed there.
+It asks a server on which the extension is installed (``architect.judge_script``); nothing is executed there, but for
+``--prove``, which runs the statements on an empty copy of the structure.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
+
+from pg_architect.safety import prove
 
 Row = dict[str, Any]
 
@@ -21,8 +25,9 @@ _COLOURS = {"allow": "32", "needs_approval": "33", "refuse": "31"}
 _NOT_INSTALLED = frozenset({"3F000", "42883", "42P01"})
 _EXIT_CODES = """\
 exit codes: 0 nothing that --fail-on names; 1 a statement needs approval (with --fail-on needs_approval); 2 a
-statement is refused; 3 wrong usage, or the server cannot be asked. The connection is libpq's: --dsn, PGHOST,
-PGDATABASE, PGUSER and the like. The role needs architect_operator or architect_approver."""
+statement is refused, or did more than predicted (with --prove); 3 wrong usage, or the server cannot be asked. The
+connection is libpq's: --dsn, PGHOST, PGDATABASE, PGUSER and the like. The role needs architect_operator or
+architect_approver; --prove needs the right to create databases, and a superuser where extensions are to be copied."""
 
 
 class Failure(Exception):  # noqa: N818  what the person reads, in one line
@@ -49,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return exit_code([str(row["verdict"]) for row in rows], options.fail_on)
+    surprises = any(row["proof"]["surprises"] for row in rows if row.get("proof"))
+    return REFUSE if surprises else exit_code([str(row["verdict"]) for row in rows], options.fail_on)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,6 +74,14 @@ def _parser() -> argparse.ArgumentParser:
         help="whether each file runs as one transaction (as psql --single-transaction does)",
     )
     judge.add_argument(
+        "--prove",
+        action="store_true",
+        help="run what is not refused on an empty copy of the database's structure, and compare locks and rewrites",
+    )
+    judge.add_argument(
+        "--scratch-dsn", default="", help="the server on which --prove makes its copy; the judged one by default"
+    )
+    judge.add_argument(
         "--fail-on", choices=("needs_approval", "refuse"), default="refuse", help="the mildest verdict that fails"
     )
     return parser
@@ -83,7 +97,16 @@ def exit_code(verdicts: Sequence[str], fail_on: str) -> int:
 def _judge(name: str, options: argparse.Namespace) -> list[Row]:
     """The rows of one file; each file is a script of its own."""
     rows = _ask(options.dsn, _read(name), options.single_transaction)
-    return [{"file": name, **row} for row in rows]
+    proofs: list[prove.Proof | None] = [None] * len(rows)
+    if options.prove:
+        try:
+            proofs = prove.prove(options.dsn, options.scratch_dsn, rows)
+        except prove.CannotProve as exc:
+            raise Failure(f"nothing can be proved: {exc}") from exc
+    return [
+        {"file": name, **row, **({"proof": proof and asdict(proof)} if options.prove else {})}
+        for row, proof in zip(rows, proofs, strict=True)
+    ]
 
 
 def _read(name: str) -> str:
@@ -146,4 +169,17 @@ def lines(row: Row, *, colour: bool = False) -> list[str]:
         first += f" — {reasons[0]['rule']}: {reasons[0]['detail']}"
     more = [f"    {reason['level']} {reason['rule']}: {reason['detail']}" for reason in reasons[1:]]
     safer = [f"    safer: {part}" for step in row["safer_sql"] or () for part in step.splitlines()]
-    return [first, *more, *(safer if row["verdict"] != "allow" else [])]
+    return [first, *more, *(safer if row["verdict"] != "allow" else []), *_proof_lines(row)]
+
+
+def _proof_lines(row: Row) -> list[str]:
+    proof = row.get("proof")
+    if not proof:
+        return []
+    if proof["error"]:
+        return [f"    not proved: {proof['error']}"]
+    if proof["surprises"]:
+        return [f"    not as predicted: {surprise}" for surprise in proof["surprises"]]
+    taken = [f"{lock} on {name}" for name, lock in proof["locks"].items()]
+    taken += [f"{name} written anew" for name in proof["rewritten"]]
+    return [f"    proved: {'; '.join(taken) or 'no lock on what was there'}"]

@@ -129,3 +129,42 @@ def test_help() -> None:
     done = run("judge", "--help")
     assert done.returncode == 0
     assert "--single-transaction" in done.stdout
+
+
+def superuser(dsn: str) -> str:
+    return dsn.replace(f"user={OPERATOR}", "user=postgres")
+
+
+def test_predictions_are_proved_on_a_copy(cluster: Cluster, dsn: str) -> None:
+    script = """alter table public.orders add column note text;
+        alter table public.orders add constraint known check (note <> '') not valid; vacuum public.orders"""
+    done = run("judge", "-", "--prove", "--json", "--dsn", superuser(dsn), text=script)
+    assert done.returncode == 0, done.stdout + done.stderr
+    first, second, third = (row["proof"] for row in json.loads(done.stdout))
+    assert first["locks"] == {"public.orders": "AccessExclusiveLock"}
+    assert second["locks"]["public.orders"] == "AccessExclusiveLock"
+    assert [one["error"] for one in (first, second, third)] == [None] * 3
+    assert [one["surprises"] for one in (first, second, third)] == [[]] * 3
+    with cluster.connect() as connection:
+        assert connection.execute("select count(*) from pg_database where datname ~ 'prove'").fetchone() == (0,)
+    assert not [column for column in columns(cluster, dsn) if column == "note"]
+
+
+def columns(cluster: Cluster, dsn: str) -> list[str]:
+    name = dsn.split("dbname=")[1].split()[0]
+    with cluster.connect(name) as connection:
+        rows = connection.execute("select attname from pg_attribute where attrelid = 'public.orders'::regclass")
+        return [row[0] for row in rows.fetchall()]
+
+
+def test_what_fails_and_what_is_refused_is_not_proved(dsn: str) -> None:
+    script = "drop table public.orders; alter table public.orders alter column status type text using lower(status)"
+    done = run("judge", "-", "--prove", "--dsn", superuser(dsn), text=script)
+    assert done.returncode == 2
+    assert "proved" not in done.stdout.splitlines()[1]
+
+
+def test_proving_without_the_right_to_make_databases(dsn: str) -> None:
+    done = run("judge", "-", "--prove", "--dsn", dsn, text=SAFE)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "nothing can be proved: permission denied to create database" in done.stderr

@@ -15,6 +15,27 @@ architect.gate_rules` shows the same list in the database. This page is written 
 """
 
 
+_POLICY = "a policy of a house, and no danger"
+# Rules of the same tools that have no counterpart, and why.
+NOT_ASKED = {
+    "atlas: NM101 to NM106": _POLICY,
+    "atlas: PG110": "the order of columns for padding: a matter of space, not of danger",
+    "atlas: SA101": "bodies of functions are not judged: creating one is refused",
+    "django-pg-zero-downtime-migrations: IDEMPOTENT_SQL": "what is there is looked up, so that nothing has to be tried twice",
+    "eugene: W12": "each scan is told by itself",
+    "eugene: W13": _POLICY,
+    "pgsafe: forbid-nullable-fk, forbidden-column-type, naming-convention, require-columns, require-comment": _POLICY,
+    "pgsafe: require-if-exists": "IF [NOT] EXISTS hides what is there: see if-not-exists-hides",
+    "pgsafe: require-not-null": _POLICY,
+    "squawk: ban-create-domain-with-constraint": _POLICY,
+    "squawk: prefer-robust-stmts": "IF [NOT] EXISTS hides what is there: see if-not-exists-hides",
+    "squawk: require-enum-value-ordering": _POLICY,
+    "squawk: require-statement-timeout": "a build that is cut off leaves an invalid index: see statement-timeout-short",
+    "strong_migrations: add_index_corruption": "only servers older than 15, which are not supported",
+    "strong_migrations: statement_timeout": "see statement-timeout-short",
+}
+
+
 def page() -> str:
     """The whole page."""
     rules = sorted(listed(), key=lambda rule: rule["rule"])
@@ -45,4 +66,7 @@ def _peers(rules: list[dict[str, Any]]) -> str:
     for peer in sorted(asked):
         tool, name = peer.split(": ", 1)
         lines.append(f"| {tool} | {name} | {', '.join(f'[{one}](#{one})' for one in asked[peer])} |")
+    lines += ["", "Not asked here:", "", "| tool | rule | why |", "|---|---|---|"]
+    for peer, why in NOT_ASKED.items():
+        lines.append(f"| {' | '.join(peer.split(': ', 1))} | {why} |")
     return "\n".join([*lines, ""])
