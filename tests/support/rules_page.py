@@ -21,7 +21,7 @@ NOT_ASKED = {
     "atlas: NM101 to NM106": _POLICY,
     "atlas: PG110": "the order of columns for padding: a matter of space, not of danger",
     "atlas: SA101": "bodies of functions are not judged: creating one is refused",
-    "django-pg-zero-downtime-migrations: IDEMPOTENT_SQL": "what is there is looked up, so that nothing has to be tried twice",
+    "django-pg-zero-downtime-migrations: IDEMPOTENT_SQL": "what is there is looked up: nothing has to be tried twice",
     "eugene: W12": "each scan is told by itself",
     "eugene: W13": _POLICY,
     "pgsafe: forbid-nullable-fk, forbidden-column-type, naming-convention, require-columns, require-comment": _POLICY,
