@@ -37,6 +37,14 @@ def corpus_database(cluster: Cluster) -> Iterator[str]:
     with cluster.connect() as connection:
         make_role(connection, "reporting")
         make_role(connection, JUDGE, "architect_operator")
+    try:
+        yield from _loaded(cluster)
+    finally:
+        with cluster.connect() as connection:  # the role is other tests', too
+            connection.execute(f"revoke architect_operator from {JUDGE}")
+
+
+def _loaded(cluster: Cluster) -> Iterator[str]:
     with cluster.database() as name:
         with cluster.connect(name) as connection:
             connection.execute(f'alter role {JUDGE} in database "{name}" set search_path = app, public')
