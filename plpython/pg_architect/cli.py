@@ -7,20 +7,20 @@ It asks a server on which the extension is installed (``architect.judge_script``
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, LiteralString, NoReturn
 
+from pg_architect import acknowledge, cli_output
+from pg_architect.cli_output import Row
+from pg_architect.core.errors import ArchitectError
 from pg_architect.safety import prove
-
-Row = dict[str, Any]
+from pg_architect.safety.split import Piece, next_script, split
 
 DONE, NEEDS_APPROVAL, REFUSE, ERROR = 0, 1, 2, 3
-_COLOURS = {"allow": "32", "needs_approval": "33", "refuse": "31"}
 # SQLSTATEs that say that the extension, or this function of it, is not there.
 _NOT_INSTALLED = frozenset({"3F000", "42883", "42P01"})
 _EXIT_CODES = """\
@@ -39,34 +39,65 @@ class _Parser(argparse.ArgumentParser):
         raise Failure(f"{message} (see {self.prog} --help)")
 
 
+@dataclass(frozen=True, slots=True)
+class File:
+    """A script as it was read, cut as the server will cut it, with the rules that each statement's comments ignore."""
+
+    name: str
+    text: str
+    pieces: Sequence[Piece]
+    ignored: Sequence[set[str]]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; its exit code."""
     try:
         options = _parser().parse_args(arguments)
-        rows = [row for name in options.files for row in _judge(name, options)]
-    except Failure as exc:
+        rows = _judge_all(options)
+    except (Failure, acknowledge.Wrong) as exc:
         print(f"architect: {exc}", file=sys.stderr)
         return ERROR
     except KeyboardInterrupt:
         return ERROR
     try:
-        _print(rows, as_json=options.json)
+        _print(rows, options)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     surprises = any(row["proof"]["surprises"] for row in rows if row.get("proof"))
-    return REFUSE if surprises else exit_code([str(row["verdict"]) for row in rows], options.fail_on)
+    return REFUSE if surprises else exit_code([str(row["effective_verdict"]) for row in rows], options.fail_on)
+
+
+def _version() -> str:
+    """The version that `make install` put into the path; in a source tree there is none."""
+    name = Path(__file__).resolve().parents[1].name
+    return name if name[:1].isdigit() else "(source tree)"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="architect", description="pg_architect on the command line", epilog=_EXIT_CODES)
+    parser.add_argument("--version", action="version", version=f"architect {_version()}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     judge = commands.add_parser(
         "judge", help="what the safety gate says about migration scripts; nothing is executed", epilog=_EXIT_CODES
     )
     judge.add_argument("files", nargs="+", metavar="FILE", help="a script of SQL; - reads standard input")
     judge.add_argument("--dsn", default="", help="libpq connection string or URI")
-    judge.add_argument("--json", action="store_true", help="print a list of objects")
+    judge.add_argument("--format", choices=("text", "json", "github"), default="text", help="what is printed")
+    judge.add_argument(
+        "--json", action="store_const", const="json", dest="format", help="print a list of objects: --format json"
+    )
+    judge.add_argument("--verbose", action="store_true", help="print notes, locks and estimated durations, too")
+    judge.add_argument(
+        "--in-order", action="store_true", help="each file sees what the files before it do; they run in this order"
+    )
+    judge.add_argument(
+        "--ignore",
+        action="append",
+        default=[],
+        metavar="RULE",
+        help="reasons of this rule are shown, and count nothing",
+    )
     judge.add_argument(
         "--single-transaction",
         action=argparse.BooleanOptionalAction,
@@ -79,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
         help="run what is not refused on an empty copy of the database's structure, and compare locks and rewrites",
     )
     judge.add_argument(
-        "--scratch-dsn", default="", help="the server on which --prove makes its copy; the judged one by default"
+        "--scratch-dsn", default="", help="the throw-away server on which --prove makes its copy; not the judged one"
     )
     judge.add_argument(
         "--fail-on", choices=("needs_approval", "refuse"), default="refuse", help="the mildest verdict that fails"
@@ -94,9 +125,39 @@ def exit_code(verdicts: Sequence[str], fail_on: str) -> int:
     return NEEDS_APPROVAL if fail_on == "needs_approval" and "needs_approval" in verdicts else DONE
 
 
-def _judge(name: str, options: argparse.Namespace) -> list[Row]:
-    """The rows of one file; each file is a script of its own."""
-    rows = _ask(options.dsn, _read(name), options.single_transaction)
+def _judge_all(options: argparse.Namespace) -> list[Row]:
+    files = [_file(name) for name in options.files]
+    named = {*options.ignore, *(rule for file in files for rules in file.ignored for rule in rules)}
+    if named:
+        acknowledge.check(named, {row["rule"] for row in _query(options.dsn, "select rule from architect.gate_rules")})
+    together = [files] if options.in_order else [[file] for file in files]
+    return [row for group in together for row in _judge(group, options)]
+
+
+def _file(name: str) -> File:
+    text = _read(name)
+    try:
+        pieces = split(text)
+    except ArchitectError:
+        pieces = []  # the server says so, too
+    if any(piece.script for piece in pieces):
+        raise Failure(f"{name}: a comment that begins another script is for judge_script alone: give two files")
+    return File(name, text, pieces, acknowledge.read(name, text, pieces))
+
+
+def _judge(files: Sequence[File], options: argparse.Namespace) -> list[Row]:
+    """The rows of files that belong together, in order."""
+    text = files[0].text if len(files) == 1 else "\n".join(next_script(file.name) + file.text for file in files)
+    rows = _ask(options.dsn, text, options.single_transaction)
+    places = [
+        (file, piece, ignored) for file in files for piece, ignored in zip(file.pieces, file.ignored, strict=True)
+    ]
+    if len(places) != len(rows):
+        if len(files) > 1 and places:
+            raise Failure(_not_joined(rows))
+        places = [(files[0], Piece(1, ""), set())] * len(rows)
+    if len(files) > 1 and any(piece.text != row["statement"] for (_, piece, _), row in zip(places, rows, strict=True)):
+        raise Failure(_not_joined(rows))
     proofs: list[prove.Proof | None] = [None] * len(rows)
     if options.prove:
         try:
@@ -104,9 +165,20 @@ def _judge(name: str, options: argparse.Namespace) -> list[Row]:
         except prove.CannotProve as exc:
             raise Failure(f"nothing can be proved: {exc}") from exc
     return [
-        {"file": name, **row, **({"proof": proof and asdict(proof)} if options.prove else {})}
-        for row, proof in zip(rows, proofs, strict=True)
+        {
+            "file": file.name,
+            **acknowledge.apply(row, {*options.ignore, *ignored}),
+            **({"proof": proof and asdict(proof)} if options.prove else {}),
+        }
+        for (file, _, ignored), row, proof in zip(places, rows, proofs, strict=True)
     ]
+
+
+def _not_joined(rows: Sequence[Row]) -> str:
+    """Why files in order cannot be judged: one of them is cut off, or they are too long together."""
+    if len(rows) == 1 and [reason["rule"] for reason in rows[0]["reasons"]] == ["script"]:
+        return f"the files together: {rows[0]['reasons'][0]['detail']}"
+    return "a file ends within a comment, a string or a statement: what comes after it cannot be judged in order"
 
 
 def _read(name: str) -> str:
@@ -120,19 +192,23 @@ def _read(name: str) -> str:
 
 
 def _ask(dsn: str, script: str, single_transaction: bool) -> list[Row]:
+    if "\0" in script:
+        raise Failure("a script cannot contain a NUL byte")
+    query = (
+        "select j.*, extract(epoch from j.estimated_duration)::float8 as estimated_seconds"
+        " from architect.judge_script(%s::text, %s::boolean) as j order by number"
+    )
+    return _query(dsn, query, script, single_transaction)
+
+
+def _query(dsn: str, text: LiteralString, *parameters: object) -> list[Row]:
     import psycopg
     from psycopg.rows import dict_row
 
-    if "\0" in script:
-        raise Failure("a script cannot contain a NUL byte")
     try:
         with psycopg.connect(dsn, autocommit=True, row_factory=dict_row) as connection:
             connection.execute("set client_encoding = 'UTF8'")
-            query = (
-                "select j.*, extract(epoch from j.estimated_duration)::float8 as estimated_seconds"
-                " from architect.judge_script(%s::text, %s::boolean) as j order by number"
-            )
-            return connection.execute(query, (script, single_transaction)).fetchall()
+            return connection.execute(text, parameters).fetchall()
     except psycopg.Error as exc:
         raise Failure(_one_line(exc)) from exc
 
@@ -148,38 +224,14 @@ def _one_line(exc: Any) -> str:
     return " ".join(str(exc.diag.message_primary or exc).split())
 
 
-def _print(rows: Sequence[Row], *, as_json: bool) -> None:
-    if as_json:
-        kept = [{key: value for key, value in row.items() if key != "estimated_duration"} for row in rows]
-        print(json.dumps(kept, indent=2, ensure_ascii=False, default=str))
+def _print(rows: Sequence[Row], options: argparse.Namespace) -> None:
+    if options.format == "json":
+        print(cli_output.as_json(rows))
         return
-    colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    for row in rows:
-        print("\n".join(lines(row, colour=colour)))
-
-
-def lines(row: Row, *, colour: bool = False) -> list[str]:
-    """What is shown of a statement: its verdict with the first reason for it, further reasons, the safer steps."""
-    reasons = [reason for reason in row["reasons"] if reason["level"] not in ("note", "allow")]
-    reasons.sort(key=lambda reason: reason["level"] != row["verdict"])
-    verdict = f"\033[{_COLOURS[row['verdict']]}m{row['verdict']}\033[0m" if colour else row["verdict"]
-    name = "<stdin>" if row["file"] == "-" else row["file"]
-    first = f"{name}:{row['line']}: {verdict} {row['kind']}"
-    if reasons:
-        first += f" — {reasons[0]['rule']}: {reasons[0]['detail']}"
-    more = [f"    {reason['level']} {reason['rule']}: {reason['detail']}" for reason in reasons[1:]]
-    safer = [f"    safer: {part}" for step in row["safer_sql"] or () for part in step.splitlines()]
-    return [first, *more, *(safer if row["verdict"] != "allow" else []), *_proof_lines(row)]
-
-
-def _proof_lines(row: Row) -> list[str]:
-    proof = row.get("proof")
-    if not proof:
-        return []
-    if proof["error"]:
-        return [f"    not proved: {proof['error']}"]
-    if proof["surprises"]:
-        return [f"    not as predicted: {surprise}" for surprise in proof["surprises"]]
-    taken = [f"{lock} on {name}" for name, lock in proof["locks"].items()]
-    taken += [f"{name} written anew" for name in proof["rewritten"]]
-    return [f"    proved: {'; '.join(taken) or 'no lock on what was there'}"]
+    if options.format == "github":
+        print("".join(f"{line}\n" for line in cli_output.github(rows)), end="")
+    else:
+        colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        for row in rows:
+            print("\n".join(cli_output.lines(row, colour=colour, verbose=options.verbose)))
+    print(cli_output.summary(rows))

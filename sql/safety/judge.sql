@@ -28,6 +28,8 @@ language plpython3u stable parallel unsafe called on null input security definer
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set lock_timeout = '1s'
+set datestyle = 'ISO, MDY'
+set intervalstyle = 'postgres'
 as $$
 api = GD.get("pg_architect @EXTVERSION@") or plpy.execute("select architect._load()") and GD["pg_architect @EXTVERSION@"]
 return api.run(plpy, "safety.gate", "judge_rows", statement)

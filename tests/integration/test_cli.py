@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from support import people
@@ -49,7 +51,11 @@ def run(*args: str, text: str = "", **env: str) -> subprocess.CompletedProcess[s
         (APPROVAL + REFUSED, ["--fail-on", "needs_approval"], 2),
         ("create index concurrently i on public.orders (status)", ["--no-single-transaction"], 0),
         ("create index concurrently i on public.orders (status)", ["--single-transaction"], 2),
-        ("", [], 2),
+        ("", [], 0),
+        ("-- nothing yet\n", ["--fail-on", "needs_approval"], 0),
+        (REFUSED, ["--ignore", "index-not-concurrent"], 0),
+        (REFUSED, ["--ignore", "data-loss"], 2),
+        (APPROVAL, ["--fail-on", "needs_approval", "--ignore", "data-loss", "--ignore", "no-way-back"], 1),
     ],
 )
 def test_exit_codes(dsn: str, script: str, args: list[str], code: int) -> None:
@@ -83,6 +89,102 @@ def test_json(dsn: str) -> None:
     assert rows[2]["estimated_seconds"] > 1
 
 
+def test_files_in_order(dsn: str, tmp_path: Path) -> None:
+    (tmp_path / "301.sql").write_text("-- first\n\ncreate table public.made (id int primary key, note text)")
+    (tmp_path / "302.sql").write_text("-- second\ncreate index on public.made (note);\nnonsense;\n")
+    (tmp_path / "303.sql").write_text("alter table public.orders add column x int;")
+    names = [str(tmp_path / f"{number}.sql") for number in (301, 302, 303)]
+    done = run("judge", "--dsn", dsn, *names)
+    assert "302.sql:2: refuse create_index — exists" in done.stdout
+    done = run("judge", "--in-order", "--dsn", dsn, *names)
+    lines = [line for line in done.stdout.splitlines() if not line.startswith(" ")]
+    assert lines[0].startswith(f"{names[0]}:3: allow create_table"), done.stdout + done.stderr
+    assert lines[1].startswith(f"{names[1]}:2: ")
+    assert "exists" not in lines[1]
+    assert lines[2].startswith(f"{names[1]}:3: refuse")
+    assert lines[3].startswith(f"{names[2]}:1: needs_approval")
+    assert f"the statement of line 3 of {names[1]} cannot be followed" in lines[3]
+    assert lines[4].startswith("4 statements: ")
+    (tmp_path / "301.sql").write_text("select 'open")
+    done = run("judge", "--in-order", "--dsn", dsn, *names)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "cannot be judged in order" in done.stderr
+
+
+def test_single_transactions_in_order(dsn: str, tmp_path: Path) -> None:
+    for number in (1, 2):
+        text = f"create table public.t{number} (id int); create index concurrently i{number} on public.t{number} (id);"
+        (tmp_path / f"{number}.sql").write_text(text)
+    names = [str(tmp_path / f"{number}.sql") for number in (1, 2)]
+    done = run("judge", "--in-order", "--single-transaction", "--dsn", dsn, *names)
+    assert done.stdout.count("concurrent-in-transaction") == 2, done.stdout
+    assert run("judge", "--in-order", "--dsn", dsn, *names).returncode == 0
+
+
+def test_acknowledged_in_the_file(dsn: str) -> None:
+    script = (
+        "-- architect: ignore index-not-concurrent because nobody is there at night\n"
+        "create index on public.orders (status);\n"
+        "alter table public.orders drop column status; -- architect: ignore data-loss because it is a copy\n"
+        "create index on public.orders (status, id);\n"
+    )
+    done = run("judge", "-", "--json", "--dsn", dsn, text=script)
+    rows = json.loads(done.stdout)
+    assert (rows[0]["verdict"], rows[0]["effective_verdict"]) == ("refuse", "allow")
+    ignored = {reason["rule"] for row in rows for reason in row["reasons"] if reason["ignored"]}
+    assert ignored == {"index-not-concurrent", "data-loss"}
+    assert rows[1]["effective_verdict"] == "needs_approval"
+    assert done.returncode == 2  # the last one is not acknowledged
+    done = run("judge", "-", "--dsn", dsn, text=script)
+    assert "(ignored)" in done.stdout.splitlines()[0]
+    assert done.stdout.splitlines()[0].startswith("<stdin>:1: allow create_index") is False
+    assert done.stdout.splitlines()[0].startswith("<stdin>:2: allow create_index")
+
+
+@pytest.mark.parametrize(
+    ("script", "args", "message"),
+    [
+        ("select 1", ["--ignore", "no-such-rule"], "no-such-rule: architect.gate_rules lists them"),
+        ("-- architect: ignore no-such-rule because x\nselect 1", [], "no-such-rule: architect.gate_rules lists them"),
+        ("-- architect: ignore data-loss\nselect 1", [], "-:1: ignore needs a reason"),
+        ("-- architect: ignores data-loss because x\nselect 1", [], "-:1: this is not understood"),
+        ("-- architect: ignore data-loss because x\n\nselect 1", [], "-:1: no statement begins"),
+        ("-- architect: script other\nselect 1", [], "give two files"),
+    ],
+)
+def test_wrong_acknowledgements(dsn: str, script: str, args: list[str], message: str) -> None:
+    done = run("judge", "-", "--dsn", dsn, *args, text=script)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (3, "", 1)
+    assert message in done.stderr
+
+
+def test_a_comment_within_a_string_acknowledges_nothing(dsn: str) -> None:
+    script = "create index on public.orders (status) where status <> '\n-- architect: ignore script because x\n'"
+    assert run("judge", "-", "--dsn", dsn, text=script).returncode == 2
+
+
+def test_the_forms_of_output(dsn: str) -> None:
+    done = run("judge", "-", "--dsn", dsn, text=REFUSED)
+    assert done.stdout.splitlines()[-1] == "3 statements: 1 refused, 2 allowed"
+    assert "lock:" not in done.stdout
+    done = run("judge", "-", "--verbose", "--dsn", dsn, text=REFUSED)
+    assert "    lock: ShareLock on public.orders (blocks writes)" in done.stdout.splitlines()
+    assert any(line.startswith("    takes: about ") for line in done.stdout.splitlines()), done.stdout
+    done = run("judge", "-", "--format", "github", "--dsn", dsn, text=REFUSED + APPROVAL)
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("::error file=<stdin>,line=3,title=refuse create_index::index-not-concurrent: ")
+    assert "%0Asafer: CREATE INDEX CONCURRENTLY" in lines[0]
+    assert lines[1].startswith("::warning file=<stdin>,line=4,title=needs_approval drop_column::")
+    assert lines[2] == "4 statements: 1 refused, 1 to approve, 2 allowed"
+    assert done.returncode == 2
+
+
+def test_version() -> None:
+    done = run("--version")
+    assert (done.returncode, done.stdout.split()[0]) == (0, "architect")
+    assert done.stdout.split()[1][0].isdigit()
+
+
 def test_the_environment_of_libpq(dsn: str, cluster: Cluster, database: str) -> None:
     env = {"PGHOST": cluster.socket, "PGPORT": str(cluster.port), "PGDATABASE": database, "PGUSER": OPERATOR}
     assert run("judge", "-", text=SAFE, **env).returncode == 0
@@ -97,6 +199,7 @@ def test_the_environment_of_libpq(dsn: str, cluster: Cluster, database: str) -> 
         (["judge", "/does/not/exist.sql"], "cannot read /does/not/exist.sql: No such file or directory"),
         (["judge", "-", "--dsn", "host=/nowhere port=1"], "connection"),
         (["judge", "-", "--dsn", "nonsense"], "nonsense"),
+        (["judge", "-", "--format", "xml"], "--format"),
     ],
 )
 def test_wrong_usage_and_no_server(args: list[str], message: str) -> None:
@@ -131,14 +234,21 @@ def test_help() -> None:
     assert "--single-transaction" in done.stdout
 
 
+@pytest.fixture(scope="module")
+def scratch(cluster_factory: Callable[..., Cluster]) -> str:
+    """A server that may be thrown away."""
+    other = cluster_factory()
+    return f"host={other.socket} port={other.port} dbname=postgres user=postgres"
+
+
 def superuser(dsn: str) -> str:
     return dsn.replace(f"user={OPERATOR}", "user=postgres")
 
 
-def test_predictions_are_proved_on_a_copy(cluster: Cluster, dsn: str) -> None:
+def test_predictions_are_proved_on_a_copy(cluster: Cluster, dsn: str, scratch: str) -> None:
     script = """alter table public.orders add column note text;
         alter table public.orders add constraint known check (note <> '') not valid; vacuum public.orders"""
-    done = run("judge", "-", "--prove", "--json", "--dsn", superuser(dsn), text=script)
+    done = run("judge", "-", "--prove", "--scratch-dsn", scratch, "--json", "--dsn", superuser(dsn), text=script)
     assert done.returncode == 0, done.stdout + done.stderr
     first, second, third = (row["proof"] for row in json.loads(done.stdout))
     assert first["locks"] == {"public.orders": "AccessExclusiveLock"}
@@ -157,14 +267,20 @@ def columns(cluster: Cluster, dsn: str) -> list[str]:
         return [row[0] for row in rows.fetchall()]
 
 
-def test_what_fails_and_what_is_refused_is_not_proved(dsn: str) -> None:
+def test_what_fails_and_what_is_refused_is_not_proved(dsn: str, scratch: str) -> None:
     script = "drop table public.orders; alter table public.orders alter column status type text using lower(status)"
-    done = run("judge", "-", "--prove", "--dsn", superuser(dsn), text=script)
+    done = run("judge", "-", "--prove", "--scratch-dsn", scratch, "--dsn", superuser(dsn), text=script)
     assert done.returncode == 2
     assert "proved" not in done.stdout.splitlines()[1]
 
 
-def test_proving_without_the_right_to_make_databases(dsn: str) -> None:
+def test_proving_without_a_server_for_it(dsn: str, scratch: str) -> None:
     done = run("judge", "-", "--prove", "--dsn", dsn, text=SAFE)
+    assert (done.returncode, done.stdout) == (3, "")
+    assert "nothing can be proved: name a throw-away server with --scratch-dsn" in done.stderr
+    with psycopg.connect(scratch, autocommit=True) as connection:
+        connection.execute("create role nobody_much login")
+    weak = scratch.replace("user=postgres", "user=nobody_much")
+    done = run("judge", "-", "--prove", "--scratch-dsn", weak, "--dsn", dsn, text=SAFE)
     assert (done.returncode, done.stdout) == (3, "")
     assert "nothing can be proved: permission denied to create database" in done.stderr

@@ -55,9 +55,11 @@ def test_a_statement_alone_is_judged_as_by_judge_statement(admin: Connection) ->
         assert {key: row[key] for key in alone} == alone
 
 
-@pytest.mark.parametrize("script", [None, "", "  -- nothing\n;"])
-def test_no_statement(admin: Connection, script: str | None) -> None:
-    (row,) = judge(admin, script)
+def test_no_statement(admin: Connection) -> None:
+    for script in ("", "  -- nothing\n;"):
+        (row,) = judge(admin, script)
+        assert (row["verdict"], row["kind"], row["reasons"], row["apply_sql"]) == ("allow", "nothing", [], None)
+    (row,) = judge(admin, None)
     assert (row["verdict"], row["reasons"][0]["rule"]) == ("refuse", "one-statement")
 
 
@@ -91,8 +93,8 @@ def test_what_is_made_is_there(admin: Connection) -> None:
     by_verdict = {row["kind"]: row["verdict"] for row in rows}
     assert by_verdict["create_table"] == "allow"
     assert by_verdict["create_index"] == "allow"
-    assert by_verdict["add_column"] == "allow"
-    assert by_verdict["rename_table"] == "allow"
+    assert by_verdict["add_column"] == "allow", rows[9]["reasons"]
+    assert by_verdict["rename_table"] == "allow", str(rows[-2]["reasons"])
     assert str(1 << 33)[:6] not in str([row["objects"] for row in rows])
 
 
@@ -199,7 +201,7 @@ def test_a_referenced_table_is_still_known(admin: Connection) -> None:
     rows = judge(admin, script)
     assert [row["verdict"] for row in rows[:4]] == ["allow"] * 4, [row["reasons"] for row in rows]
     assert rules(rows[4]) == {"certain-to-fail"}
-    assert "3 foreign keys need" in str(rows[4]["reasons"])
+    assert "foreign keys" in str(rows[4]["reasons"])
 
 
 def test_two_transactions_are_not_one(admin: Connection) -> None:
@@ -297,10 +299,28 @@ create table copy as select 1 as a
 drop table copy
 select id, status from big
 select note from big
+grant select on big to pg_monitor
+insert into t (id) select 7
+insert into small (id) values (nextval('counter'))
+update big set status = lower(status) where id < 3
+truncate small
+create function spy() returns trigger language plpgsql as 'begin return new; end'
+create function lower(a small) returns text language sql as 'select ''x'''
+create trigger spying before insert on small for each row execute function spy()
+drop trigger spying on small
+create policy mine on small using (id > 0)
+drop policy mine on small
+alter table small enable row level security
+alter table t owner to pg_monitor
+create index big_status_too on big (status)
+create index on big (status)
+create index concurrently big_lower on big (lower(status))
+alter type mood add value if not exists 'tame'
+alter table big alter total set default 7
 """.strip().splitlines()
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", range(16))
 def test_the_server_agrees_with_what_is_foreseen(admin: Connection, seed: int) -> None:
     """Random scripts, executed: each statement in turn is judged again where the script says that it would stand."""
     draw = random.Random(seed)
@@ -314,6 +334,7 @@ def test_the_server_agrees_with_what_is_foreseen(admin: Connection, seed: int) -
     for table in ("app.t", "huge", "u", "t", "copy", "small", "big"):
         admin.execute(f"drop table if exists {table} cascade")  # type: ignore[arg-type]
     admin.execute("drop schema if exists app cascade; drop type if exists mood; drop sequence if exists counter")
+    admin.execute("drop function if exists spy() cascade")
     admin.execute(TABLES)  # type: ignore[arg-type]
     for row in judge(admin, ";\n".join(script)):
         (alone,) = judge(admin, row["statement"])

@@ -386,7 +386,7 @@ def test_a_type_that_changes_while_the_gate_looks(typed: Shop, where: str, swap:
     log = log_from_now(typed.cluster)
     with typed.connect() as connection:
         connection.execute("set role architect_owner; set search_path = pg_catalog, pg_temp")
-        assert executable.judge(Racing(connection, overtake), index(where)).verdict == "needs_approval"
+        assert executable.judge_form(Racing(connection, overtake), index(where)).verdict == "needs_approval"
     assert typed.value("select count(*) from pg_proc where proname = 'texts'") == 1  # it was overtaken
     assert runs_of_others(log) == []
     # and who judges it afterwards sees what it is now

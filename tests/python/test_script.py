@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pg_architect import cli
+from pg_architect import cli, cli_output
 from pg_architect.core.errors import ArchitectError
 from pg_architect.safety import parse
 from pg_architect.safety import relation_queries as sql
 from pg_architect.safety.judgement import Judgement, Refused
 from pg_architect.safety.overlay import FIRST_NEW, Depends, Overlay, Table
 from pg_architect.safety.readers import create_queries, object_queries
-from pg_architect.safety.split import MAX_BYTES, MAX_STATEMENTS, split
+from pg_architect.safety.split import MAX_BYTES, MAX_STATEMENTS, comments, has_command, next_script, split
 from pg_architect.safety.transaction import Transaction
 
 
@@ -51,6 +51,20 @@ def texts(script: str) -> list[str]:
 )  # fmt: skip
 def test_statements(script: str, statements: list[str]) -> None:
     assert texts(script) == statements
+
+
+def test_commands_of_psql_end_with_their_line() -> None:
+    assert texts("\\i a.sql\nselect 1; \\echo it;s\nselect 2") == ["\\i a.sql", "select 1", "\\echo it;s", "select 2"]
+    assert has_command("select 1 \\gexec")
+    assert not has_command(r"select e'\n', '\', $$\$$")
+
+
+def test_several_scripts() -> None:
+    script = (
+        next_script("a b.sql") + "select 1;\nselect 2\n" + next_script("c") + "\nselect '\n-- architect: script d\n'"
+    )
+    assert [(one.script, one.line) for one in split(script)] == [("a b.sql", 1), ("a b.sql", 2), ("c", 2)]
+    assert [line for line, _ in comments("-- a\n'\n-- b\n'/* -- c */ -- d")] == [1, 4]
 
 
 def test_lines() -> None:
@@ -215,7 +229,7 @@ def test_lines_of_a_verdict() -> None:
             {"rule": "index-not-concurrent", "level": "refuse", "detail": "it blocks"},
         ],
     }  # fmt: skip
-    assert cli.lines(row) == [
+    assert cli_output.lines(row) == [
         "<stdin>:3: refuse create_index — index-not-concurrent: it blocks",
         "    needs_approval big-build: b",
         "    safer: create index concurrently",

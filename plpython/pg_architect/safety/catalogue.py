@@ -108,6 +108,8 @@ class Catalogue:
     behind: dict[int, Behind] = field(default_factory=dict)
     opened: list[int] = field(default_factory=list)
     _server: dict[bool, str | None] = field(default_factory=dict)
+    proved_types: dict[int, str | None] = field(default_factory=dict)
+    proved_functions: dict[tuple[str, str], str | None] = field(default_factory=dict)
     _roles: dict[str, Role | None] = field(default_factory=dict)
     _names: dict[str, tuple[Found, ...]] = field(default_factory=dict)
     _tables: dict[int, Table] = field(default_factory=dict)

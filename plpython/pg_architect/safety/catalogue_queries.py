@@ -66,7 +66,7 @@ select r.oid::bigint as oid, (
     cross join lateral unnest(s.setconfig) as item
     where s.setrole in (r.oid, 0)
         and s.setdatabase in (0, (select d.oid from pg_catalog.pg_database d where d.datname = current_database()))
-        and item like 'search\\_path=%'
+        and starts_with(item, 'search_path=')
     order by s.setrole = 0, s.setdatabase = 0
     limit 1
 ) as path

@@ -63,6 +63,21 @@ def column_problem(catalogue: Catalogue, table: Table, name: str) -> str | None:
     return None if problem is None else f"{plain}: {problem}"
 
 
+def stored_code_problem(catalogue: Catalogue, oid: int, *, has_family: bool = True) -> str | None:
+    """Why maintaining a table (scanning, rewriting, building, analyzing) may run code of a user; None if it cannot.
+
+    Its own indexes, checks, generated columns and statistics count, those of its partitions, and every partition key.
+    """
+    table = catalogue.table(oid)
+    try:
+        members = _check_family(catalogue, table) if has_family else [oid]
+    except Unproved as exc:
+        return str(exc)
+    for row in catalogue.db.query(catalogue_queries.USER_CODE_OF_TABLES, [str(one) for one in {oid, *members}]):
+        return f"{table.display}: {row['problem']}"
+    return None
+
+
 def _look(catalogue: Catalogue, table: Table, prove_stored: ProveStored) -> Behind:
     rows = catalogue.db.query(sql.RELATION, table.oid)
     if not rows:

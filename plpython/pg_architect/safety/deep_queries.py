@@ -5,7 +5,9 @@ from __future__ import annotations
 # Names in stored queries and expressions are printed without their schema where the path finds them, so only with
 # nothing of a user's on the path do they mean what they say. Functions and operators are never sought in pg_temp.
 PATH_IS_PINNED = """
-select bool_and(case path.place when 1 then path.name = 'pg_catalog' else path.name like 'pg\\_temp\\_%' end) as pinned
+select bool_and(
+        case path.place when 1 then path.name = 'pg_catalog' else starts_with(path.name, 'pg_temp_') end
+    ) as pinned
 from unnest(pg_catalog.current_schemas(true)) with ordinality as path (name, place)
 """
 

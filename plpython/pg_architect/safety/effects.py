@@ -143,10 +143,21 @@ def _change_enum(overlay: Overlay, tree: Tree) -> None:
     names = parse.strings(tree.typeName) or [""]
     oid = overlay.enums.get((names[0], names[-1]))
     if oid is None:
-        _change_type(overlay, tree)
+        _change_own_enum(overlay, tree, names)
         return
     labels = [label for label in overlay.enum_rows[oid]["labels"] if label not in (tree.oldVal, tree.newVal)]
     overlay.enum_rows[oid]["labels"] = [*labels, tree.newVal]
+
+
+def _change_own_enum(overlay: Overlay, tree: Tree, names: Sequence[str]) -> None:
+    """A type of the database: a new value is one more, and nothing else about the type; a new name is in defaults."""
+    rows = overlay.db.query(object_queries.TYPE, names[-1], names[0]) if len(names) == 2 else []
+    if tree.oldVal or not rows:
+        _change_type(overlay, tree)
+        return
+    oid = int(rows[0]["oid"])
+    known = overlay.labels.get(oid) or [str(one["label"]) for one in overlay.db.query(object_queries.LABELS, oid)]
+    overlay.labels[oid] = [*known, *([] if tree.newVal in known else [tree.newVal])]
 
 
 def _change_type(overlay: Overlay, tree: Tree) -> None:

@@ -19,7 +19,11 @@ def of(operation: Operation, settings: Mapping[str, float]) -> Estimate:
     subject = operation.subject
     if subject is None or (subject.row["never_analyzed"] and not subject.rows and not subject.is_empty):
         return Estimate(None, None, "unknown: the table was never analyzed")
-    scan = subject.bytes / (1e6 * settings["scan_mb_per_second"])
+    if operation.facts.get("runs_query"):
+        return Estimate(None, None, "unknown: it takes as long as its query")
+    # Tables at the other end of foreign keys that are checked again are read, too.
+    read = subject.bytes + sum(other.bytes for other in operation.facts.get("also_read", ()))
+    scan = read / (1e6 * settings["scan_mb_per_second"])
     built = float(operation.facts.get("builds", 1)) * subject.rows
     sort = built / settings["build_rows_per_second"]
     rates = f"{settings['scan_mb_per_second']:g} MB/s read, {settings['build_rows_per_second']:g} index rows/s"

@@ -34,6 +34,7 @@ class Proved:
     volatile: bool = False
     immutable: bool = True
     sequences: tuple[str, ...] = ()
+    functions: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)
@@ -42,6 +43,7 @@ class _Found:
 
     columns: set[str] = field(default_factory=set)
     sequences: list[str] = field(default_factory=list)
+    functions: set[str] = field(default_factory=set)
     volatile: bool = False
     immutable: bool = True
 
@@ -53,6 +55,7 @@ class Expressions:
     db: Database
     catalogue: Catalogue
     role: Role
+    functions: dict[str, list[int]] = field(default_factory=dict)
     _shadows: dict[tuple[str, str], str | None] = field(default_factory=dict)
 
     def prove(self, node: Tree | None, columns: Mapping[str, str | None], what: str) -> Proved:
@@ -69,7 +72,13 @@ class Expressions:
         while pending:
             item = pending.pop()
             pending.extend(self._visit(item, columns, what, found))
-        return Proved(frozenset(found.columns), found.volatile, found.immutable, tuple(found.sequences))
+        return Proved(
+            frozenset(found.columns),
+            found.volatile,
+            found.immutable,
+            tuple(found.sequences),
+            frozenset(found.functions),
+        )
 
     def _visit(self, node: Tree, columns: Mapping[str, str | None], what: str, found: _Found) -> Sequence[Tree]:
         """Prove one node; the nodes below it that are still to be proved."""
@@ -165,6 +174,9 @@ class Expressions:
             raise Refused("foreign-code", f"{what}: {problem}")
         if len(names) == 1:
             node.funcname = (_string(schema), *node.funcname)
+        found.functions.add(f"{schema}.{names[-1]}")
+        overloads = self.db.query(sql.FUNCTIONS, schema, names[-1])
+        self.functions[f"{schema}.{names[-1]}"] = [int(row["oid"]) for row in overloads]
         return False
 
     def _sequence(self, node: Tree) -> str | None:
@@ -177,7 +189,8 @@ class Expressions:
             argument = argument.arg
         if kind_of(argument) != "A_Const" or kind_of(argument.val) != "String":
             return None
-        rows = self.db.query(sql.SEQUENCE, argument.val.sval, list(self.role.search_path))
+        written = argument.val.sval if '"' in argument.val.sval else argument.val.sval.lower()  # as the server folds it
+        rows = self.db.query(sql.SEQUENCE, written, list(self.role.search_path))
         if not rows:
             raise Refused("foreign-code", f"sequence {argument.val.sval} does not exist or is not a user's")
         argument.val.sval = rows[0]["display"]

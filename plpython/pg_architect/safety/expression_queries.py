@@ -33,8 +33,8 @@ from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 left join unnest($2::name[]) with ordinality as path (name, place) on path.name = n.nspname
 where c.relkind = 'S' and c.relpersistence <> 't' and n.nspname not in ('architect', 'pg_catalog', 'information_schema')
-    and ($1::text in (format('%I.%I', n.nspname, c.relname), format('%s.%s', n.nspname, c.relname))
-        or $1::text in (format('%I', c.relname), c.relname::text) and path.place is not null)
+    and ($1::text = format('%I.%I', n.nspname, c.relname)
+        or $1::text = format('%I', c.relname) and path.place is not null)
     and not exists (
         select from pg_catalog.pg_depend d
         where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
@@ -159,4 +159,94 @@ select format('pg_catalog.%I', c.cfgname) as display
 from pg_catalog.pg_ts_config c
 where c.cfgname = $1::name and c.cfgnamespace = 'pg_catalog'::regnamespace and c.oid < 16384
     and not exists (select from pg_catalog.pg_ts_config_map m where m.mapcfg = c.oid and m.mapdict >= 16384)
+"""
+
+# How far arguments of these types (0 for a constant without a type) go with the arguments that something declares, as
+# func_match_argtypes and func_select_candidate (parse_func.c) count it; arrays are taken to go with all arrays.
+_MATCH = """
+cross join lateral (
+    select count(*) filter (where g.oid = d.oid)::int as exact,
+        count(*) filter (where g.oid <> 0 and (
+            g.oid = d.oid or w.typispreferred and w.typcategory = h.typcategory))::int as preferred,
+        coalesce(bool_and(
+            g.oid = 0 or g.oid = d.oid
+            or case
+                when w.typname in ('anyarray', 'anycompatiblearray') then h.typcategory = 'A'
+                when w.typname in ('anyenum') then h.typtype = 'e'
+                when w.typname in ('anyrange', 'anycompatiblerange') then h.typtype = 'r'
+                when w.typname in ('anymultirange', 'anycompatiblemultirange') then h.typtype = 'm'
+                when w.typname in ('record') then h.typtype = 'c'
+                when w.typtype = 'p' then true
+                else h.typcategory = 'A' and w.typcategory = 'A'
+            end
+            or exists (select from pg_catalog.pg_cast k
+                where k.castsource = g.oid and k.casttarget = d.oid and k.castcontext = 'i')
+        ), true) as fits,
+        coalesce(bool_or(exists (
+            select from pg_catalog.pg_cast k join pg_catalog.pg_proc c on c.oid = k.castfunc
+            where k.castsource = g.oid and k.casttarget = d.oid and c.provolatile <> 'i'
+        )), false) as converts_mutably
+    from unnest({given}::bigint[]::oid[]) with ordinality as g (oid, place)
+    left join unnest({declared}) with ordinality as d (oid, place) on d.place = g.place
+    left join pg_catalog.pg_type h on h.oid = g.oid
+    left join pg_catalog.pg_type w on w.oid = d.oid
+) m
+join pg_catalog.pg_type r on r.oid = {result}
+"""
+_MATCHED = """
+    case when r.typtype <> 'p' then r.oid::bigint end as result, m.exact, m.preferred, m.converts_mutably,
+"""
+
+# What is written in SQL is inlined before the server looks (anytextcat), and may be made of what is immutable.
+_IMMUTABLE = """p.provolatile = 'i' or p.prolang = (
+        select l.oid from pg_catalog.pg_language l where l.lanname = 'sql') as immutable"""
+
+FUNCTION_CANDIDATES = f"""
+select {_MATCHED} {_IMMUTABLE}, p.provariadic <> 0 as is_variadic
+from pg_catalog.pg_proc p
+join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+{_MATCH.format(given="$3", declared="p.proargtypes::oid[]", result="p.prorettype")}
+where n.nspname = $1::name and p.proname = $2::name and (
+    p.provariadic <> 0
+    or m.fits and pg_catalog.cardinality($3::bigint[]) between p.pronargs - p.pronargdefaults and p.pronargs)
+"""
+
+OPERATOR_CANDIDATES = f"""
+select {_MATCHED} {_IMMUTABLE}, false as is_variadic
+from pg_catalog.pg_operator o
+join pg_catalog.pg_proc p on p.oid = o.oprcode
+{_MATCH.format(given="$2", declared="array_remove(array[o.oprleft, o.oprright], 0::oid)", result="o.oprresult")}
+where o.oprname = $1::name and o.oprnamespace = 'pg_catalog'::regnamespace and m.fits
+    and pg_catalog.cardinality($2::bigint[]) = case when o.oprleft = 0 then 1 else 2 end
+"""
+
+# Whether a cast between two types gives the same at all times (null where it is not known), and whether there is one
+# for an assignment.
+CAST = """
+select
+    case
+        when k.castmethod in ('b', 'f') then k.castmethod = 'b' or f.provolatile = 'i'
+        when s.typcategory = 'A' and t.typcategory = 'A' or s.typtype in ('c', 'd', 'p') or t.typtype in ('c', 'd', 'p')
+            then null
+        when t.typcategory = 'S' or k.castmethod = 'i' or s.typcategory = 'S'
+            then o.provolatile = 'i' and i.provolatile = 'i'
+    end as immutable,
+    k.castcontext in ('i', 'a') or t.typcategory = 'S' or s.typcategory = 'A' or t.typcategory = 'A'
+        or s.typtype not in ('b', 'e') or t.typtype not in ('b', 'e') as is_assignable,
+    pg_catalog.format_type(s.oid, null) as source, pg_catalog.format_type(t.oid, null) as target
+from pg_catalog.pg_type s
+join pg_catalog.pg_type t on t.oid = $2::oid
+join pg_catalog.pg_proc o on o.oid = s.typoutput
+join pg_catalog.pg_proc i on i.oid = t.typinput
+left join pg_catalog.pg_cast k on k.castsource = s.oid and k.casttarget = t.oid
+left join pg_catalog.pg_proc f on f.oid = k.castfunc
+where s.oid = $1::oid
+"""
+
+# Types with which the choice among overloaded functions is understood: built-in ones and enumerations.
+KNOWN_TYPE = """
+select case when t.typtype in ('b', 'r', 'm') and t.oid < 16384 or t.typtype = 'e' then t.oid::bigint end as oid,
+    t.typname::text as name, t.typtype::text as kind, t.typcategory::text as category, t.typarray::bigint as array_oid
+from pg_catalog.pg_type t
+where t.oid = $1::oid
 """

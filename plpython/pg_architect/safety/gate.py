@@ -7,6 +7,7 @@ pg_temp``; ``objects`` holds what its names meant, to be compared before it runs
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +16,7 @@ from pg_architect.core import errors
 from pg_architect.core.db import Database, DatabaseError, Row, handled
 from pg_architect.core.errors import ArchitectError
 from pg_architect.core.identifier import NAME_BYTES
-from pg_architect.safety import locks, parse, readers, rules
+from pg_architect.safety import locks, parse, readers, rules, stored_code
 from pg_architect.safety.context import Context
 from pg_architect.safety.judgement import (
     NEEDS_APPROVAL,
@@ -41,6 +42,7 @@ def judge(db: Database, statement: str | None) -> Judgement:
     try:
         tree = to_tree(statement)
         kind = readers.kind_of(tree)
+        _check_literals(db, statement)
         reader = readers.reader(tree)
         context = Context.of(db)
         objects["relations"] = context.names.used
@@ -64,7 +66,7 @@ def judge(db: Database, statement: str | None) -> Judgement:
 
 def judge_rows(db: Database, statement: str | None) -> list[Row]:
     """The rows of ``architect.judge_statement``: always one."""
-    row = judge(db, statement).to_json()
+    row = without_locks(db, statement).to_json()
     seconds = row.pop("estimated_seconds")
     del row["gate_version"]
     return [
@@ -75,6 +77,19 @@ def judge_rows(db: Database, statement: str | None) -> list[Row]:
             "estimated_duration": None if seconds is None else f"{seconds:.6f} seconds",
         }
     ]
+
+
+class _Done(Exception):  # noqa: N818  not an error: how a subtransaction is left so that it is undone
+    """The judgement is made."""
+
+
+def without_locks(db: Database, statement: str | None) -> Judgement:
+    """``judge``, and none of the locks that reading definitions took is left to the caller's transaction."""
+    made: list[Judgement] = []
+    with contextlib.suppress(_Done), db.subtransaction():
+        made.append(judge(db, statement))
+        raise _Done
+    return made[0]
 
 
 def to_tree(statement: str | None) -> Tree:
@@ -92,6 +107,16 @@ def to_tree(statement: str | None) -> Tree:
     except ArchitectError as exc:
         raise Refused("one-statement", exc.message) from exc
     return tree
+
+
+def _check_literals(db: Database, statement: str | None) -> None:
+    """Refused where this session would read a plain string with a backslash otherwise than the standard says."""
+    plain = any(
+        token.name == "SCONST" and token.text.startswith("'") and "\\" in token.text
+        for token in parse.tokens(statement or "")
+    )
+    if plain and db.query("show standard_conforming_strings")[0]["standard_conforming_strings"] != "on":
+        raise Refused("names", "standard_conforming_strings is off: write strings with a backslash as E'…'")
 
 
 def to_text(tree: Tree) -> str:
@@ -121,8 +146,11 @@ def _check_server_parses(db: Database, tree: Tree, text: str) -> None:
 def _conclude(operations: Sequence[Operation], context: Context, objects: dict[str, Any], apply_sql: str) -> Judgement:
     reasons = [*context.names.notes]
     for operation in operations:
+        if operation.facts.get("missing"):  # IF EXISTS, and it does not
+            continue
+        stored_code.check(operation, context)
         for rule in rules.all_rules():
-            reasons.extend(rule.check(operation, context))
+            reasons.extend(reason for reason in rule.check(operation, context) if reason not in reasons)
     verdict = strictest([reason.level for reason in reasons])
     first = operations[0]
     for operation in operations:
@@ -134,6 +162,8 @@ def _conclude(operations: Sequence[Operation], context: Context, objects: dict[s
             }
         objects |= dict(operation.facts.get("objects", {}))
     objects["locks"] = _locks(operations)
+    if context.expressions.functions:
+        objects["functions"] = context.expressions.functions
     undo = max((operation.undo for operation in operations), key=UNDO.index)
     revert = [text for operation in reversed(operations) for text in operation.revert]
     strongest = max((operation.strongest for operation in operations), key=locks.strength)

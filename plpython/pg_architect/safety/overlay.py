@@ -34,7 +34,10 @@ class Depends(Refused):
 
 @dataclass(slots=True)
 class Table:
-    """What is known of a relation that is new or changed; None where it is not known."""
+    """What is known of a relation that is new or changed; None where it is not known.
+
+    ``runs_code``: a refused statement may have given it triggers, rules or policies.
+    """
 
     row: Row | None = None
     columns: dict[str, Row] | None = None
@@ -42,6 +45,7 @@ class Table:
     indexes: list[Row] | None = None
     changed_defaults: set[int] = field(default_factory=set)
     is_new: bool = False
+    runs_code: bool = False
 
     def forget(self) -> None:
         """Nothing is known of it any more, but that it is there."""
@@ -53,7 +57,9 @@ class Overlay:
     """A ``Database`` for the gate. ``names`` are relations by schema and name: a number, or None where one is gone.
 
     ``touched`` are names of all kinds that mean something else than in the database, or may. ``depended`` says, after
-    a statement was judged, why its verdict is not proved.
+    a statement was judged, why its verdict is not proved. ``functions`` are names of functions that mean something
+    else, ``labels`` the values of types of the database that got more. ``place`` is where the statement stands that is
+    judged; ``changed_since`` and ``dependents_since`` are where the first one does that changed something.
     """
 
     db: Database
@@ -64,6 +70,11 @@ class Overlay:
     enums: dict[tuple[str, str], int] = field(default_factory=dict)
     enum_rows: dict[int, Row] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
+    functions: set[str] = field(default_factory=set)
+    labels: dict[int, list[str]] = field(default_factory=dict)
+    place: str = ""
+    changed_since: str | None = None
+    dependents_since: str | None = None
     types_changed: bool = False
     everything_changed: bool = False
     dependents_changed: bool = False
@@ -74,11 +85,18 @@ class Overlay:
         """The next statement begins."""
         self.depended = None
 
+    def end(self) -> None:
+        """The effects of the statement are noted."""
+        if self.is_changed:
+            self.changed_since = self.changed_since or self.place
+        if self.dependents_changed:
+            self.dependents_since = self.dependents_since or self.place
+
     @property
     def is_changed(self) -> bool:
         """Whether anything has."""
-        known = (self.names, self.schemas, self.tables, self.touched, self.enums)
-        return any(known) or self.types_changed or self.everything_changed
+        known = (self.names, self.schemas, self.tables, self.touched, self.enums, self.functions, self.labels)
+        return any(known) or self.dependents_changed or self.types_changed or self.everything_changed
 
     def new_number(self) -> int:
         """A number for something new."""
@@ -87,6 +105,8 @@ class Overlay:
 
     def query(self, sql_text: str, *params: object) -> list[Row]:
         """The answer as it will be; Depends where that is not known."""
+        if self.functions and sql_text in questions.OF_FUNCTIONS:
+            self._check_functions(params)
         # What has no parameters is about the server or the session.
         if (
             not params
@@ -101,8 +121,15 @@ class Overlay:
             return _BY_NAME[sql_text](self, sql_text, [str(one) for one in params])
         if sql_text in questions.FACTS and params[0] in self.tables:
             return self._facts(questions.FACTS[sql_text], self.tables[_number(params[0])])
+        if sql_text == sql.FOREIGN_KEYS_OVER:
+            return self._foreign_keys_over(_number(params[0]), _number(params[1]))
+        if sql_text in questions.OF_STORED_CODE:
+            return self._stored_code(sql_text, params[0])
         if sql_text in questions.OF_TYPES and (answer := self._new_type(sql_text, params)) is not None:
             return answer
+        return self._about_number(sql_text, params)
+
+    def _about_number(self, sql_text: str, params: Sequence[object]) -> list[Row]:
         if sql_text in (sql.CONSTRAINT_TEXT, sql.INDEX_TEXT) and params[0] in self.texts:
             return [{"text": self.texts[_number(params[0])]}]
         if sql_text in questions.OF_INDEXES and params[0] in self.tables:
@@ -120,6 +147,8 @@ class Overlay:
         rest = sql_text in (*questions.ABOUT_REST, *questions.NOTHING_IF_NEW) or sql_text in questions.FACTS
         if about_types and self.types_changed:
             raise self.depends("a type that an earlier statement changes")
+        if sql_text == object_queries.LABELS and _number(params[0]) in self.labels:
+            return [{"label": label} for label in self.labels[_number(params[0])]]
         if sql_text == sql.DEFAULT_TEXT:
             self._check_default(params)
         elif sql_text == expression_queries.SEQUENCE:
@@ -129,10 +158,48 @@ class Overlay:
             self._check(params, changed_matters=not rest)
         else:
             raise self.depends("something that earlier statements may have changed")
-        rows = self.db.query(sql_text, *params)
-        if sql_text == deep_queries.FAMILY:
-            self._check([row["oid"] for row in rows], changed_matters=True)
-        return rows
+        return self.db.query(sql_text, *params)
+
+    def _foreign_keys_over(self, oid: int, number: int) -> list[Row]:
+        """The tables at the other end; where a foreign key of the script leads here, whichever the column is."""
+        if any(table.constraints is None for table in self.tables.values()):
+            raise self.depends("foreign keys of tables that earlier statements make or change")
+        is_old = oid < FIRST_NEW and number < FIRST_NEW_NUMBER
+        found = {int(row["oid"]) for row in self.db.query(sql.FOREIGN_KEYS_OVER, oid, number)} if is_old else set()
+        for own, table in self.tables.items():
+            for one in (table.constraints or {}).values():
+                if one["type"] == "f" and own == oid and number in one["columns"]:
+                    found.add(int(one["referenced_oid"]))
+                elif one["type"] == "f" and one["referenced_oid"] == oid:
+                    found.add(own)
+        return [{"oid": other} for other in sorted(found - {0})]
+
+    def _stored_code(self, sql_text: str, asked: object) -> list[Row]:
+        """What runs when tables are worked on, and what they are read with: of new ones nothing that is not proved."""
+        oids = [_number(one) for one in (asked if isinstance(asked, (list, tuple)) else [asked])]
+        self._check([oid for oid in oids if oid not in self.tables], changed_matters=False)
+        rows = [row for oid in oids if oid in self.tables for row in self._facts("row", self.tables[oid])]
+        if sql_text not in (catalogue_queries.TABLE, deep_queries.FAMILY):
+            old = [str(oid) for oid in oids if oid < FIRST_NEW]
+            given = old if isinstance(asked, (list, tuple)) else asked
+            return self.db.query(sql_text, given) if old else []
+        if oids[0] < FIRST_NEW:
+            found = self.db.query(sql_text, asked)
+            renamed = {row["oid"]: {"schema": row["schema"], "name": row["name"]} for row in rows}
+            self._check([row["oid"] for row in found if "oid" in row], changed_matters=False)
+            return [{**row, **renamed.get(row.get("oid", oids[0]), {})} for row in found]
+        if rows[0]["kind"] != "r":
+            raise self.depends("a partitioned table that an earlier statement makes")
+        code = self.tables[oids[0]].runs_code
+        return [{
+            **rows[0], "inherits": False, "policies": code, "rules": code, "is_read": True, "key_expressions": False,
+            "key_classes": False, "key_columns": [],
+        }]  # fmt: skip
+
+    def _check_functions(self, params: Iterable[object]) -> None:
+        for one in params:
+            if isinstance(one, str) and one in self.functions:
+                raise self.depends(f"function {one}, which an earlier statement makes or changes")
 
     def _new_type(self, sql_text: str, params: Sequence[object]) -> list[Row] | None:
         """What is asked about an enumerated type that the script made; None where it is about another."""
@@ -187,8 +254,8 @@ class Overlay:
     def _dependents(self, sql_text: str, params: Sequence[object]) -> list[Row]:
         """What needs an object: certain for what nobody knows yet, else where nothing was made, changed or dropped."""
         if self.dependents_changed:
-            raise self.depends("what needs it after earlier statements")
-        if sql_text == sql.COLUMN_DEPENDENTS:
+            raise self._dependents_unknown(self.dependents_since)
+        if sql_text in questions.OF_A_COLUMN:
             if self._is_plain_new(params[0]) or _number(params[1]) >= FIRST_NEW_NUMBER:
                 return []
             return self.db.query(sql_text, *params)
@@ -198,8 +265,12 @@ class Overlay:
         self._check(oids, changed_matters=True)
         rows = self.db.query(sql_text, *params)
         if rows:
-            raise self.depends("what needs it after earlier statements")
+            raise self._dependents_unknown(self.changed_since)
         return rows
+
+    def _dependents_unknown(self, since: str | None) -> Depends:
+        after = f"the statement of {since}" if since else "earlier statements"
+        return self.depends(f"which views or constraints depend on it is not known after {after}", whole=True)
 
     def _is_plain_new(self, oid: object) -> bool:
         table = self.tables.get(oid) if isinstance(oid, int) else None
@@ -213,9 +284,9 @@ class Overlay:
             facts = [facts] if what == "row" else list(facts.values())
         return [_Known(one) for one in facts]
 
-    def depends(self, what: str) -> Depends:
+    def depends(self, what: str, *, whole: bool = False) -> Depends:
         """The refusal to answer, which is remembered: a reader may go on without the answer."""
-        self.depended = self.depended or f"it needs to know of {what}"
+        self.depended = self.depended or (what if whole else f"it needs to know of {what}")
         return Depends(DEPENDS, self.depended)
 
     def query_typed(self, sql_text: str, types: Sequence[str], values: Sequence[str | None]) -> list[Row]:

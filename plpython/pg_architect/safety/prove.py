@@ -71,10 +71,29 @@ class Proof:
 def prove(dsn: str, scratch_dsn: str, rows: Sequence[Mapping[str, Any]]) -> list[Proof | None]:
     """A proof for each row of judge_script, None where it was refused; CannotProve if there can be no copy.
 
-    ``dsn`` is the judged database, ``scratch_dsn`` the server for the copy, the same one if it is empty.
+    ``dsn`` is the judged database, ``scratch_dsn`` a throw-away server for the copy: restoring a structure runs code of
+    whoever made it (a domain's check in a partition bound, say) with the rights of this connection.
     """
+    _check_other_server(dsn, scratch_dsn)
     with _copy(dsn, scratch_dsn) as connection:
         return [None if row["verdict"] == "refuse" or not row["apply_sql"] else _try(connection, row) for row in rows]
+
+
+def _check_other_server(dsn: str, scratch_dsn: str) -> None:
+    import psycopg
+
+    if not scratch_dsn:
+        raise CannotProve("name a throw-away server with --scratch-dsn: code of the database's own runs there")
+    try:
+        systems = []
+        for server in (dsn, scratch_dsn):
+            with psycopg.connect(server, autocommit=True) as connection:
+                row = connection.execute("select system_identifier from pg_catalog.pg_control_system()").fetchone()
+                systems.append(row)
+    except psycopg.Error as exc:
+        raise CannotProve(" ".join(str(exc.diag.message_primary or exc).split())) from exc
+    if systems[0] == systems[1]:
+        raise CannotProve("--scratch-dsn is the judged server: code of the database's own would run there")
 
 
 def _try(connection: Any, row: Mapping[str, Any]) -> Proof:
@@ -122,12 +141,11 @@ def _copy(dsn: str, scratch_dsn: str) -> Iterator[Any]:
     from psycopg.rows import dict_row
 
     name = f"architect_prove_{secrets.token_hex(6)}"
-    server = scratch_dsn or dsn
     try:
-        with psycopg.connect(server, autocommit=True) as maintenance:
+        with psycopg.connect(scratch_dsn, autocommit=True) as maintenance:
             maintenance.execute(sql.SQL("create database {} template template0").format(sql.Identifier(name)))
             try:
-                target = conninfo.make_conninfo(server, dbname=name)
+                target = conninfo.make_conninfo(scratch_dsn, dbname=name)
                 _fill(dsn, target)
                 with psycopg.connect(target, autocommit=True, row_factory=dict_row) as connection:
                     connection.execute(f"set statement_timeout = '{_TIMEOUT}s'")

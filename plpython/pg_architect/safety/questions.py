@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 from pg_architect.safety import catalogue_queries, deep_queries, executable_queries, expression_queries, index_queries
 from pg_architect.safety import relation_queries as sql
-from pg_architect.safety.readers import create_queries, object_queries
+from pg_architect.safety.readers import certain_queries, create_queries, object_queries
 from pg_architect.safety.rules import table_too_busy
 
-# Answered alike whatever a script does of which the gate knows: it makes no functions, operators or collations.
+# Answered alike whatever a script does that is followed: it makes no operators or collations, and functions by name.
 UNCHANGED = frozenset(
     {
         catalogue_queries.WIRED_USER_CODE,
@@ -24,11 +24,30 @@ UNCHANGED = frozenset(
         expression_queries.OWN_FUNCTION,
         expression_queries.FUNCTIONS,
         expression_queries.BUILT_IN_CONFIGURATION,
+        expression_queries.FUNCTION_CANDIDATES,
+        expression_queries.OPERATOR_CANDIDATES,
+        expression_queries.CAST,
+        expression_queries.KNOWN_TYPE,
+        certain_queries.REFERS,
         *expression_queries.SHADOWING.values(),
         create_queries.SHADOWING_FUNCTION,
         create_queries.ADDED_OPCLASS,
         index_queries.OPCLASS,
         object_queries.LITERAL,
+        deep_queries.FUNCTION_COLUMNS,
+        deep_queries.FUNCTION_SCHEMAS,
+    }
+)
+# The same, unless a parameter is the name of a function that the script makes.
+OF_FUNCTIONS = frozenset(
+    {
+        catalogue_queries.FUNCTIONS,
+        expression_queries.BUILT_IN_FUNCTION,
+        expression_queries.OWN_FUNCTION,
+        expression_queries.FUNCTIONS,
+        expression_queries.FUNCTION_CANDIDATES,
+        expression_queries.SHADOWING["function"],
+        create_queries.SHADOWING_FUNCTION,
         deep_queries.FUNCTION_COLUMNS,
         deep_queries.FUNCTION_SCHEMAS,
     }
@@ -55,13 +74,8 @@ ABOUT_TYPES = frozenset(
 )
 ABOUT_PARAMETERS = frozenset(
     {
-        catalogue_queries.TABLE,
-        catalogue_queries.COLUMNS,
-        catalogue_queries.USER_CODE_OF_TABLE,
         catalogue_queries.RIGHTS,
-        catalogue_queries.USER_CODE_OF_TABLES,
         deep_queries.COLUMN_TYPES,
-        deep_queries.FAMILY,
         deep_queries.POLICIES,
         deep_queries.RELATION,
         deep_queries.STORED_QUERY,
@@ -72,7 +86,8 @@ ABOUT_PARAMETERS = frozenset(
         create_queries.RULE_USES,
         object_queries.MOVED_ALONG,
         object_queries.STATISTICS,
-        sql.FOREIGN_KEYS_OVER,
+        sql.FOREIGN_KEY_PARTNERS,
+        sql.HAS_TRIGGER,
     }
 )
 # The same, and what is known to change about a relation (columns, constraints, indexes) makes no difference.
@@ -94,11 +109,15 @@ NOTHING_IF_NEW = frozenset(
         object_queries.PARENT,
         sql.PARTITIONS,
         create_queries.USER_MADE_KEY,
+        certain_queries.PARTITION_KEY,
         sql.DEFAULT_PARTITION,
         table_too_busy.IN_THE_WAY,
     }
 )
-ABOUT_DEPENDENTS = frozenset({object_queries.WHOLE, object_queries.DEPENDENTS, sql.COLUMN_DEPENDENTS})
+ABOUT_DEPENDENTS = frozenset(
+    {object_queries.WHOLE, object_queries.DEPENDENTS, sql.COLUMN_DEPENDENTS, certain_queries.COLUMN_FATE}
+)
+OF_A_COLUMN = frozenset({sql.COLUMN_DEPENDENTS, certain_queries.COLUMN_FATE})
 
 
 ANYENUM = 3500  # the pseudo-type, for which the operator classes of enumerated types are made
@@ -117,9 +136,20 @@ OF_TYPES = frozenset(
 FACTS: Mapping[str, str] = {
     sql.RELATION: "row",
     sql.COLUMNS: "columns",
+    catalogue_queries.COLUMNS: "columns",
     sql.CONSTRAINTS: "constraints",
     sql.INDEXES: "indexes",
 }
 
+# Whose code runs when a table is worked on: statements that are followed bring nothing but built-in code.
+OF_STORED_CODE = frozenset(
+    {
+        catalogue_queries.TABLE,
+        catalogue_queries.USER_CODE_OF_TABLE,
+        catalogue_queries.USER_CODE_OF_TABLES,
+        deep_queries.FAMILY,
+    }
+)
+
 # Compared by the reader of an index in another way where the answer is not known.
-OF_INDEXES = frozenset({executable_queries.COLUMNS, executable_queries.INDEXES})
+OF_INDEXES = frozenset({executable_queries.COLUMNS, executable_queries.INDEXES, certain_queries.KEYS})

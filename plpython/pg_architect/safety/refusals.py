@@ -198,7 +198,7 @@ SCRIPT_RULES: Mapping[str, tuple[str, str, str, str, tuple[str, ...]]] = {
     "script": (
         "The script cannot be read",
         REFUSE,
-        "It is empty, too long, has too many statements, or is cut in the middle of a string or comment.",
+        "It is too long, has too many statements, or is cut in the middle of a string or comment.",
         "Give a script of at most 1,000 statements and 1 MB.",
         (),
     ),

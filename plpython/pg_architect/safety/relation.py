@@ -94,6 +94,16 @@ class Names:
         node.schemaname = relation.schema
         return relation
 
+    def exists(self, node: Tree) -> bool:
+        """Whether a RangeVar means any relation."""
+        try:
+            self.find(node.schemaname, node.relname)
+        except Refused as exc:
+            if exc.rule != "exists" or "ambiguous" in exc.detail:
+                raise
+            return False
+        return True
+
     def find(self, schema: str | None, name: str) -> int:
         """The OID of the relation (of any kind) that a name means for the role."""
         rows = self.db.query(sql.NAMED, name)

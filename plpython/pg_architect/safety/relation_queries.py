@@ -41,7 +41,8 @@ select n.nspname::text as schema, c.relname::text as name, format('%I.%I', n.nsp
     (select e.extname::text
         from pg_catalog.pg_depend d
         join pg_catalog.pg_extension e on e.oid = d.refobjid
-        where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.deptype = 'e'
+        where d.classid = 'pg_catalog.pg_class'::regclass and d.deptype = 'e'
+            and d.objid in (c.oid, (select x.indrelid from pg_catalog.pg_index x where x.indexrelid = c.oid))
             and d.refclassid = 'pg_catalog.pg_extension'::regclass
         limit 1) as extension,
     case
@@ -174,10 +175,8 @@ limit 1
 
 # Tables that a foreign key over the column connects with, at either end.
 FOREIGN_KEYS_OVER = """
-select distinct format('%I.%I', n.nspname, c.relname) as display
+select distinct case when k.conrelid = $1::oid then k.confrelid else k.conrelid end::bigint as oid
 from pg_catalog.pg_constraint k
-join pg_catalog.pg_class c on c.oid = case when k.conrelid = $1::oid then k.confrelid else k.conrelid end
-join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where k.contype = 'f' and (
     k.conrelid = $1::oid and $2::int2 = any (k.conkey) or k.confrelid = $1::oid and $2::int2 = any (k.confkey)
 )
@@ -225,4 +224,26 @@ join pg_catalog.pg_class c on c.oid = t.relid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where t.level > 0
 order by 1
+"""
+
+ALL_TABLES = """
+select c.oid::bigint as oid
+from pg_catalog.pg_class c
+where c.relkind in ('r', 'p', 'm') and c.oid >= 16384
+"""
+
+# Tables at the other end of foreign keys of a table, in either direction.
+FOREIGN_KEY_PARTNERS = """
+select distinct format('%I.%I', n.nspname, c.relname) as display
+from pg_catalog.pg_constraint k
+join pg_catalog.pg_class c on c.oid = case when k.conrelid = $1::oid then k.confrelid else k.conrelid end
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where k.contype = 'f' and $1::oid in (k.conrelid, k.confrelid) and k.conrelid <> k.confrelid
+"""
+
+HAS_TRIGGER = """
+select t.tgname::text as name
+from pg_catalog.pg_trigger t
+where t.tgrelid = $1::oid and not t.tgisinternal
+limit 1
 """

@@ -46,11 +46,17 @@ def too_long(rule_id: str, operation: Operation, context: Context, what: str) ->
     if seconds is None:
         yield Reason(rule_id, f"{what}; how long nobody knows: {subject} was never analyzed", evidence, NEEDS_APPROVAL)
     elif seconds <= limit:
-        detail = f"{what}; about {seconds:.1g} s for {subject}, within the limit of {limit:g} s"
+        detail = f"{what}; {_about(seconds)} for {subject}, within the limit of {limit:g} s"
         yield Reason(rule_id, detail, evidence)
     elif operation.safer:
-        detail = f"{what}, which blocks others for about {seconds:.0f} s; safer_sql does not"
+        detail = f"{what}, which blocks others for {_about(seconds)}; safer_sql does not"
         yield Reason(rule_id, detail, evidence, REFUSE)
     else:
-        detail = f"{what}, which blocks others for about {seconds:.0f} s, and there is no safer path"
+        detail = f"{what}, which blocks others for {_about(seconds)}; the gate knows no safer path"
         yield Reason(rule_id, detail, evidence, NEEDS_APPROVAL)
+
+
+def _about(seconds: float) -> str:
+    if seconds < 0.01:
+        return "less than 0.01 s"
+    return f"about {seconds:.2g} s" if seconds < 10 else f"about {seconds:.0f} s"

@@ -19,7 +19,8 @@ MAX_STATEMENTS = 1000
 
 _TOKEN = re.compile(
     r"""
-      (?P<space>\s+|--[^\r\n]*)
+      (?P<line>--[^\r\n]*)
+    | (?P<space>\s+)
     | (?P<comment>/\*)
     | (?P<text>[eE]'(?:[^'\\]|\\.|'')*' | '[^']*(?:''[^']*)*' | "[^"]*(?:""[^"]*)*")
     | (?P<dollar>\$(?:[A-Za-z_\x80-\U0010ffff][A-Za-z0-9_\x80-\U0010ffff]*)?\$)
@@ -31,14 +32,29 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT_MARK = re.compile(r"/\*|\*/")
+_LINE = re.compile(r"[^\r\n]*")
+# A comment that begins another script: its lines count anew, and no transaction reaches across.
+_NEXT_SCRIPT = re.compile(r"--[ \t]*architect:[ \t]*script[ \t]+(\S.*?)[ \t]*")
+
+
+_BETWEEN = ("space", "comment", "line")
 
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A statement as it is written, without what stands around it; ``line`` is where it begins, from 1."""
+    """A statement as it is written, without what stands around it; ``line`` is where it begins, from 1.
+
+    ``script`` is the name of the script that it stands in, where there are several, and "" where there are not.
+    """
 
     line: int
     text: str
+    script: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where it stands, in words."""
+        return f"line {self.line} of {self.script}" if self.script else f"line {self.line}"
 
 
 @dataclass(slots=True)
@@ -75,34 +91,73 @@ def split(script: str) -> list[Piece]:
     if size > MAX_BYTES:
         raise ArchitectError(errors.INVALID_PARAMETER_VALUE, f"script has {size} bytes, more than {MAX_BYTES}")
     pieces: list[Piece] = []
-    line, counted = 1, 0
-    for start, end in _spans(script):
+    for start, end, (name, origin) in _spans(script):
         if len(pieces) == MAX_STATEMENTS:
             raise ArchitectError(errors.INVALID_PARAMETER_VALUE, f"script has more than {MAX_STATEMENTS} statements")
-        line += script.count("\n", counted, start)
-        counted = start
-        pieces.append(Piece(line, script[start:end]))
+        pieces.append(Piece(1 + script.count("\n", origin, start), script[start:end], name))
     return pieces
 
 
-def _spans(script: str) -> Iterator[tuple[int, int]]:
-    """Where each statement begins and ends, in characters, from its first token to its last."""
-    first: int | None = None
-    last = position = 0
-    nesting = _Nesting()
+def next_script(name: str) -> str:
+    """The line that begins a script of this name."""
+    return f"-- architect: script {' '.join(name.split())}\n"
+
+
+def comments(script: str) -> list[tuple[int, str]]:
+    """The comments that begin with two dashes, each with its line."""
+    found: list[tuple[int, str]] = []
+    position, line = 0, 1
     while position < len(script):
         kind, end = _token(script, position)
-        if kind == "end" and not nesting.parentheses and not nesting.blocks:
+        if kind == "line":
+            found.append((line, script[position:end]))
+        line += script.count("\n", position, end)
+        position = end
+    return found
+
+
+def has_command(text: str) -> bool:
+    """Whether there is a command of psql in the text of a statement: outside of literals SQL has no backslash."""
+    position = 0
+    while position < len(text):
+        kind, end = _token(text, position)
+        if kind == "other" and text[position] == "\\":
+            return True
+        position = end
+    return False
+
+
+def _spans(script: str) -> Iterator[tuple[int, int, tuple[str, int]]]:
+    """Where each statement begins and ends, in characters, from its first token to its last.
+
+    With it come the name of its script, and where that begins. What begins with a backslash is a command of psql, to
+    the end of the line.
+    """
+    first: int | None = None
+    last = position = 0
+    nesting, inside = _Nesting(), ("", 0)
+    while position < len(script):
+        kind, end = _token(script, position)
+        begins = _NEXT_SCRIPT.fullmatch(script[position:end]) if kind == "line" else None
+        if first is None and script[position] == "\\":
+            first, last, kind, end = position, _end_of_line(script, position), "end", _end_of_line(script, position)
+        if begins is not None or (kind == "end" and not nesting.parentheses and not nesting.blocks):
             if first is not None:
-                yield first, last
+                yield first, last, inside
             first, nesting = None, _Nesting()
-        elif kind not in ("space", "comment"):
+        elif kind not in _BETWEEN:
             first = position if first is None else first
             last = end
             nesting.see(script[position:end], kind == "word")
+        inside = inside if begins is None else (begins.group(1), end + 1)
         position = end
     if first is not None:
-        yield first, last
+        yield first, last, inside
+
+
+def _end_of_line(script: str, position: int) -> int:
+    match = _LINE.match(script, position)
+    return len(script[: match.end()].rstrip()) if match else len(script)
 
 
 def _token(script: str, position: int) -> tuple[str, int]:

@@ -22,7 +22,9 @@ class Transaction:
     """The state between two statements of a script. ``began`` is the number of the BEGIN, None outside.
 
     With ``is_single`` the script itself is one transaction. ``locked`` says for each table since which statement it
-    is locked against writers, ``not_valid`` and ``labels`` what this transaction added.
+    is locked against writers, ``not_valid`` and ``labels`` what this transaction added. ``places`` says where each
+    statement stands, by its number. ``failed`` is the first statement that is certain to fail: it ends the transaction,
+    which cannot be committed.
     """
 
     is_single: bool = False
@@ -30,6 +32,8 @@ class Transaction:
     locked: dict[str, int] = field(default_factory=dict)
     not_valid: dict[tuple[str, str], int] = field(default_factory=dict)
     labels: dict[str, int] = field(default_factory=dict)
+    places: dict[int, str] = field(default_factory=dict)
+    failed: int | None = None
     timeout: bool = False
     local_timeout: bool | None = None
 
@@ -43,9 +47,13 @@ class Transaction:
         """Whether waiting for a lock ends by itself."""
         return self.timeout if self.local_timeout is None else self.local_timeout
 
+    def at(self, number: int) -> str:
+        """The statement, as a person finds it."""
+        return f"the statement of {self.places.get(number, f'line ? (number {number})')}"
+
     def end(self) -> None:
         """What was held is held no longer."""
-        self.began, self.local_timeout = None, None
+        self.began, self.local_timeout, self.failed = None, None, None
         self.locked, self.not_valid, self.labels = {}, {}, {}
 
     def control(self, tree: Tree, number: int) -> list[Reason]:
@@ -65,7 +73,7 @@ class Transaction:
                 return [Reason("nested-transaction-control", detail, {}, NEEDS_APPROVAL)]
             return []
         if self.is_open:
-            where = "the script" if self.began is None else f"statement {self.began}"
+            where = "the script" if self.began is None else self.at(self.began)
             detail = f"a transaction is open already ({where}): the next commit ends both"
             return [Reason("nested-transaction-control", detail, {}, NEEDS_APPROVAL)]
         self.end()
@@ -97,7 +105,7 @@ class Transaction:
             reasons.append(Reason("concurrent-in-transaction", detail, {}, REFUSE))
         for node in parse.walk(tree):
             if kind_of(node) == "String" and node.sval in self.labels:
-                detail = f"'{node.sval}' was added to its type by statement {self.labels[node.sval]}, not yet committed"
+                detail = f"'{node.sval}' was added to its type by {self.at(self.labels[node.sval])}, not yet committed"
                 reasons.append(Reason("enum-in-transaction", detail, {"label": node.sval}, NEEDS_APPROVAL))
         reasons += self._validates(tree, judged, limit)
         if not reasons:
@@ -109,7 +117,7 @@ class Transaction:
             if (table, constraint) in self.not_valid:
                 since = self.not_valid[table, constraint]
                 detail = (
-                    f"statement {since} added {constraint} in this transaction and locks {table} until its end: what "
+                    f"{self.at(since)} added {constraint} in this transaction and locks {table} until its end: what "
                     "reads the table now keeps everybody waiting"
                 )
                 level = _long(judged, limit, REFUSE)
@@ -123,7 +131,7 @@ class Transaction:
         waits = asked - held.keys()
         if not held or not (works or waits):
             return
-        names = ", ".join(f"{name} (statement {since})" for name, since in held.items())
+        names = ", ".join(f"{name} ({self.at(since)})" for name, since in held.items())
         does = f"works on the data of {', '.join(sorted(_relations(judged)))}" if works else "waits for its lock"
         detail = f"it {does} while writers of {names} wait until this transaction ends"
         level = _long(judged, limit, NEEDS_APPROVAL) if works else NOTE

@@ -12,15 +12,21 @@ from pg_architect.safety.scope import Unproved
 
 # Deeper than any sane call tree; recursion of a function into itself ends here.
 MAX_DEPTH = 8
+# Functions and types that one judgement looks into: a verdict has to come in time.
+MOST_PROVED = 200
 _NO_QUERY = frozenset({"RangeVar", "RangeSubselect", "JoinExpr", "WithClause", "SubLink", "A_Star"})
 
 
 def type_problem(db: Database, catalogue: Catalogue, oid: int, depth: int = 0) -> str | None:
     """Why values of this type may run code of a user; None if they cannot."""
-    if depth > MAX_DEPTH:
-        return "a type is made of too many others"
-    problems = (_part_problem(db, catalogue, row, depth) for row in db.query(sql.TYPE_PARTS, oid))
-    return next((problem for problem in problems if problem is not None), None)
+    known = catalogue.proved_types
+    if oid not in known:
+        # Also what it is while it is being proved: a type that is made of itself.
+        known[oid] = "a type is made of itself, or of too many others"
+        if depth <= MAX_DEPTH and len(known) < MOST_PROVED:
+            problems = (_part_problem(db, catalogue, row, depth) for row in db.query(sql.TYPE_PARTS, oid))
+            known[oid] = next((problem for problem in problems if problem is not None), None)
+    return known[oid]
 
 
 def _part_problem(db: Database, catalogue: Catalogue, row: Row, depth: int) -> str | None:
@@ -49,8 +55,15 @@ def function_problem(db: Database, catalogue: Catalogue, schema: str, name: str,
     """Why calling ``schema.name``, with whatever arguments, may do more than compute; None if it cannot."""
     if schema in ("architect", "information_schema") or schema.startswith("pg_"):
         return f"function {schema}.{name} is not a user's"
-    if depth > MAX_DEPTH:
-        return f"function {schema}.{name} calls too deep"
+    known = catalogue.proved_functions
+    if (schema, name) not in known:
+        known[schema, name] = f"function {schema}.{name} calls itself, or too deep"
+        if depth <= MAX_DEPTH and len(known) < MOST_PROVED:
+            known[schema, name] = _overloads_problem(db, catalogue, schema, name, depth)
+    return known[schema, name]
+
+
+def _overloads_problem(db: Database, catalogue: Catalogue, schema: str, name: str, depth: int) -> str | None:
     overloads = db.query(sql.FUNCTIONS, schema, name)
     if not overloads:
         return f"function {schema}.{name} does not exist"
@@ -96,6 +109,8 @@ def _form_problem(row: Row) -> str | None:
 
 
 def _body_problem(db: Database, catalogue: Catalogue, row: Row, depth: int) -> str | None:
+    if not row["parsed"] and "\\" in str(row["source"]):
+        return "has a backslash in its body, which means what standard_conforming_strings says"
     text = str(row["body"] if row["parsed"] else row["source"]).strip().rstrip(";")
     if text.upper().startswith("RETURN "):
         text = text[len("RETURN ") :]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TypeAlias
 
+from pg_architect.safety import parse
 from pg_architect.safety.context import Context
 from pg_architect.safety.judgement import Refused
 from pg_architect.safety.operation import Operation
@@ -83,13 +85,17 @@ def read_alter(tree: Tree, context: Context) -> Sequence[Operation]:
     only(tree.relation, "schemaname", "relname", "inh", "relpersistence")
     kind = enum(tree.objtype)
     if kind not in _KINDS:
-        raise Refused("not-understood", f"alter {kind.removeprefix('OBJECT_').lower()} is not understood")
+        raise Refused("not-understood", f"alter {_words(kind)} is not understood")
+    if tree.missing_ok and not context.names.exists(tree.relation):
+        return [Operation(f"alter_{_words(kind)}", undo="not_needed", facts={"missing": True})]
     relation = context.names.resolve(tree.relation, _KINDS[kind])
     if relation.kind in ("r", "p") and relation.row["is_child"]:
         raise Refused("object-kind", f"{relation.display} inherits from another table, which is not supported yet")
     if relation.kind == "r" and relation.row["has_children"]:
         raise Refused("object-kind", f"{relation.display} has tables that inherit from it, which is not supported yet")
     operations: list[Operation] = []
+    steps: list[tuple[str, ...]] = []
+    context.commands.extend(tree.cmds)
     for command in tree.cmds:
         name = enum(command.subtype)
         if name in _FORBIDDEN:
@@ -100,4 +106,19 @@ def read_alter(tree: Tree, context: Context) -> Sequence[Operation]:
         read = readers[name](command, relation, context)
         recurses = tree.relation.inh and name not in _NOT_RECURSING
         operations += [context.with_partitions(one) for one in read] if recurses else read
-    return operations
+        steps.append(tuple(step for one in read for step in one.safer) or (_alone(tree, command),))
+    if len(tree.cmds) == 1 or not any(one.safer for one in operations):
+        return operations
+    # The steps stand for the whole statement: what needs no safer path is done by itself, in its place.
+    whole = tuple(step for part in steps for step in part)
+    return [replace(one, safer=whole if one.safer else ()) for one in operations]
+
+
+def _alone(tree: Tree, command: Tree) -> str:
+    again = parse.parse_one(parse.deparse(tree))
+    again.cmds = (command,)
+    return parse.deparse(again)
+
+
+def _words(kind: str) -> str:
+    return kind.removeprefix("OBJECT_").lower()

@@ -11,6 +11,7 @@ from pg_architect.safety.context import Context
 from pg_architect.safety.judgement import Refused
 from pg_architect.safety.operation import BRIEF, SCAN, Operation
 from pg_architect.safety.parse import Tree
+from pg_architect.safety.readers import certain, certain_queries
 from pg_architect.safety.readers.fields import only, options, restrict_only, value_text
 from pg_architect.safety.relation import Relation
 
@@ -39,16 +40,41 @@ def read_drop(command: Tree, relation: Relation, context: Context) -> Sequence[O
     if command.missing_ok and command.name not in context.columns(relation):
         return [Operation("drop_column", relation, locks.ACCESS_EXCLUSIVE, undo="not_needed", facts={"column": None})]
     row = existing(command.name, relation, context)
+    fate = context.db.query(certain_queries.COLUMN_FATE, relation.oid, row["number"])
+    objects = {
+        how: [one["object"] for one in fate if one["how"] == how] for how in ("stays", "goes", "key", "inherited")
+    }
+    if not certain.also(context, "AT_DropColumn", "AT_DropConstraint", "AT_DropExpression", but=command):
+        objects["stays"] += [one["object"] for one in fate if one["how"] == "stays, own"]
+    if objects["key"]:
+        raise Refused("certain-to-fail", f"{command.name} is in the partition key of {relation.display}")
+    if objects["inherited"]:
+        raise Refused("certain-to-fail", f"{command.name} is inherited: drop it from the table that it comes from")
+    if stays := objects["stays"]:
+        more = f" and {len(stays) - 3} more" if len(stays) > 3 else ""
+        detail = f"column {command.name} of {relation.display} is needed by {', '.join(stays[:3])}{more}"
+        raise Refused("certain-to-fail", detail, dependents=stays[:20])
     dependent = context.db.query(sql.COLUMN_DEPENDENTS, relation.oid, row["number"])
-    facts = {"column": command.name, "dependents": [one["object"] for one in dependent]}
-    return [Operation("drop_column", relation, locks.ACCESS_EXCLUSIVE, undo="none", facts=facts)]
+    facts = {"column": command.name, "dependents": [one["object"] for one in dependent], "goes_too": objects["goes"]}
+    others: dict[str, str] = {}
+    for one in context.db.query(sql.FOREIGN_KEYS_OVER, relation.oid, row["number"]):
+        others |= context.with_parts(context.names.of(one["oid"]), locks.ACCESS_EXCLUSIVE)
+    return [Operation("drop_column", relation, locks.ACCESS_EXCLUSIVE, others, undo="none", facts=facts)]
 
 
 def read_default(command: Tree, relation: Relation, context: Context) -> Sequence[Operation]:
     """SET DEFAULT and DROP DEFAULT."""
     only(command, "subtype", "name", "def_", "behavior")
     row = existing(command.name, relation, context)
+    alone = not certain.also(context, *certain.CHANGE_VALUE, column=command.name)
+    if alone and (row["identity"] or row["generated"]):
+        what = "generated" if row["generated"] else "an identity column"
+        raise Refused("certain-to-fail", f"{command.name} is {what}, which has no default")
     context.expressions.prove(command.def_, {}, "the default")
+    if alone:
+        certain.check_default(command.def_, row["type_oid"], f"column {command.name}", context)
+    if command.def_ is not None and row["problem"] is not None:
+        raise Refused("foreign-code", f"the default is converted to the column's type: {row['problem']}")
     head, old = prefix(command.name, relation, context), None
     if row["has_default"] and not row["generated"]:
         old = context.db.query(sql.DEFAULT_TEXT, relation.oid, row["number"])[0]["text"]
@@ -119,7 +145,9 @@ def read_add_identity(command: Tree, relation: Relation, context: Context) -> Se
     only(command, "subtype", "name", "def_", "behavior")
     only(command.def_, "contype", "generated_when", "options", "is_enforced", "initially_valid")
     identity_options(command.def_.options)
-    existing(command.name, relation, context)
+    row = existing(command.name, relation, context)
+    if not certain.also(context, *certain.CHANGE_VALUE, "AT_SetNotNull", "AT_ColumnDefault", column=command.name):
+        certain.check_add_identity(row, relation, context)
     revert = f"{prefix(command.name, relation, context)} drop identity"
     return [
         Operation("add_identity", relation, locks.ACCESS_EXCLUSIVE, revert=(revert,), facts={"column": command.name})

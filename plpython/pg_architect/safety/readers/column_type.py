@@ -29,6 +29,7 @@ _LOSSLESS = {
     "float4": ("float8",),
     "date": ("timestamp",),
     "varchar": ("text",),
+    "bpchar": ("text", "varchar"),
 }
 MOST_PRECISE = 6  # microseconds, as without a modifier
 _HEADER = 4  # VARHDRSZ, which is in the modifier of varchar and numeric
@@ -42,6 +43,8 @@ def read(command: Tree, relation: Relation, context: Context) -> Sequence[Operat
     only(definition, "typeName", "collClause", "raw_default")
     row = existing(command.name, relation, context)
     new_oid = context.expressions.prove_type(definition.typeName, f"column {command.name}")
+    if row["problem"] is not None:
+        raise Refused("foreign-code", f"the conversion may run code: {row['problem']}")
     context.expressions.prove_collation(definition.collClause, f"column {command.name}")
     problems = {name: one["problem"] for name, one in context.columns(relation).items()}
     context.expressions.prove(definition.raw_default, problems, "the conversion")
@@ -56,13 +59,17 @@ def read(command: Tree, relation: Relation, context: Context) -> Sequence[Operat
     work, checks = BRIEF, _checks(row["number"], relation, context)
     if not kept:
         work = REWRITE
-    elif recollated and indexed:
-        work, because = BUILD, "the indexes on the column are built again for the other collation"
+    elif indexed and (recollated or _rebuilds(row, new_oid, relation, context)):
+        work, because = BUILD, "the indexes on the column are built again"
     elif checks:
         work, because = SCAN, f"{checks[0]} is checked again"
-    others = dict.fromkeys(_referenced(row["number"], relation, context), locks.ACCESS_EXCLUSIVE)
+    partners = _referenced(row["number"], relation, context)
+    others = {one.display: locks.ACCESS_EXCLUSIVE for one in partners}
     head = prefix(command.name, relation, context)
-    undo = "exact" if kept else "rebuild" if _is_lossless(definition, row, new_oid) else "none"
+    undo = "none"
+    if kept or _is_lossless(definition, row, new_oid):
+        same = new_oid == row["type_oid"] and modifier(definition.typeName) == row["typmod"]
+        undo = "exact" if same else "rebuild"  # the way back checks or writes every row
     return [
         Operation(
             "alter_column_type",
@@ -78,7 +85,8 @@ def read(command: Tree, relation: Relation, context: Context) -> Sequence[Operat
                 "from_type": row["type"],
                 "because": because,
                 "kept": kept,
-                "narrower": not kept and new_oid == row["type_oid"],
+                "also_read": () if kept else partners,
+                "narrower": not kept and modifier(definition.typeName) != -1,
                 "fits": undo != "none",
                 "builds": max(1, len(indexed)),
                 "objects": {"new_type_oid": new_oid},
@@ -124,6 +132,8 @@ def _is_lossless(definition: Tree, row: Row, new_oid: int) -> bool:
             row["type_name"] == "numeric" and old != -1 and _scale(new) >= _scale(old)
         )
     name = (parse.strings(definition.typeName.names) or [""])[-1]
+    if row["type_name"] in ("text", "varchar") and name == "varchar":
+        return True  # what is longer than the limit makes the statement fail
     return new == -1 and name in _LOSSLESS.get(row["type_name"], ())
 
 
@@ -170,15 +180,25 @@ def _indexes(number: int, relation: Relation, context: Context) -> list[str]:
     ]
 
 
+def _rebuilds(row: Row, new_oid: int, relation: Relation, context: Context) -> bool:
+    """Whether indexes are built again although the table is kept: those of expressions, and of another type's order.
+
+    As TryReuseIndex and CheckIndexCompatible (indexcmds.c) decide, on the safe side.
+    """
+    if any(one["has_expressions"] or one["is_partial"] for one in relation.indexes(context.db)):
+        return True
+    return new_oid != row["type_oid"] and row["type_name"] not in ("varchar", "text")
+
+
 def _checks(number: int, relation: Relation, context: Context) -> list[str]:
     constraints = relation.constraints(context.db).items()
     return [name for name, one in constraints if one["type"] == "c" and number in (one["columns"] or ())]
 
 
-def _referenced(number: int, relation: Relation, context: Context) -> list[str]:
-    """Tables at the other end of foreign keys over the column, whose constraint is made again."""
+def _referenced(number: int, relation: Relation, context: Context) -> list[Relation]:
+    """Tables at the other end of foreign keys over the column, whose constraint is made and checked again."""
     rows = context.db.query(sql.FOREIGN_KEYS_OVER, relation.oid, number)
-    return [row["display"] for row in rows if row["display"] != relation.display]
+    return [context.names.of(row["oid"]) for row in rows if row["oid"] != relation.oid]
 
 
 def _changes_collation(row: Row, new_oid: int, context: Context) -> bool:
@@ -188,16 +208,30 @@ def _changes_collation(row: Row, new_oid: int, context: Context) -> bool:
     return bool(row["collation_oid"] != new["oid"])
 
 
+def _hanging(name: str, relation: Relation, context: Context) -> list[str]:
+    """What a new column does not have by itself: default, not null, identity, indexes, constraints at both ends."""
+    row = context.columns(relation)[name]
+    kinds = (("not_null", "not null"), ("has_default", "its default"), ("identity", "its identity"))
+    found = [words for part, words in kinds if row[part]]
+    found += [f"index {one['display']}" for one in relation.indexes(context.db) if row["number"] in one["columns"]]
+    constraints = relation.constraints(context.db).items()
+    found += [f"constraint {key}" for key, one in constraints if row["number"] in (one["columns"] or ())]
+    partners = _referenced(row["number"], relation, context)
+    return found + [f"the foreign key with {one.display}" for one in partners]
+
+
 def _expand_and_contract(name: str, definition: Tree, relation: Relation, context: Context) -> tuple[str, ...]:
     """The new type in a new column, filled in batches, then swapped: nothing is locked for long."""
     type_name = type_text(definition.typeName)
     old, new = context.names.display(name), context.names.display(f"{name}_new"[:63])
     using = f"{old}::{type_name}" if definition.raw_default is None else expression_text(definition.raw_default)
     table, kept = relation.display, context.names.display(f"{name}_old"[:63])
+    hanging = ", ".join(_hanging(name, relation, context))
     return (
         f"alter table {table} add column {new} {type_name}",
         f"-- keep {new} up to date with {old} by a trigger, or write both in the application",
         f"-- in batches: update {table} set {new} = {using} where {new} is null",
+        *([f"-- before the names are swapped, make for {new} what hangs on {old}: {hanging}"] if hanging else ()),
         f"-- in one transaction with the next: alter table {table} rename column {old} to {kept}",
         f"alter table {table} rename column {new} to {old}",
         f"-- when nothing reads it any more: alter table {table} drop column {kept}",

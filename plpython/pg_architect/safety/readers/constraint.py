@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from pg_architect.core.db import Row
 from pg_architect.safety import locks, parse
 from pg_architect.safety import relation_queries as sql
 from pg_architect.safety.context import Context
 from pg_architect.safety.judgement import Refused
 from pg_architect.safety.operation import BRIEF, BUILD, SCAN, Operation
 from pg_architect.safety.parse import Tree, kind_of
+from pg_architect.safety.readers import certain_constraints, create_queries
 from pg_architect.safety.readers.column import existing
 from pg_architect.safety.readers.fields import enum, only, options, restrict_only
 from pg_architect.safety.relation import Relation
@@ -24,6 +26,7 @@ def read_add(command: Tree, relation: Relation, context: Context) -> Sequence[Op
     item = command.def_
     if item.conname and item.conname in relation.constraints(context.db):
         raise Refused("name-taken", f"{relation.display} already has a constraint {item.conname}")
+    certain_constraints.check_constraint(item, relation, context)
     kind = enum(item.contype)
     if kind == "CONSTR_CHECK":
         return [_check(item, relation, context)]
@@ -68,10 +71,10 @@ def read_drop(command: Tree, relation: Relation, context: Context) -> Sequence[O
     if found is None:
         raise Refused("exists", f"{relation.display} has no constraint {command.name}")
     if found["referenced_by"]:
-        raise Refused("certain-to-fail", f"{found['referenced_by']} foreign keys need {command.name}")
-    others = {}
+        raise Refused("certain-to-fail", f"{command.name} is needed by foreign keys of other tables")
+    others: dict[str, str] = {}
     if found["type"] == "f" and found["referenced_oid"] != relation.oid:
-        others[context.names.of(found["referenced_oid"]).display] = locks.ACCESS_EXCLUSIVE
+        others |= context.with_parts(context.names.of(found["referenced_oid"]), locks.ACCESS_EXCLUSIVE)
     name = context.names.display(command.name)
     definition = context.db.query(sql.CONSTRAINT_TEXT, found["oid"])[0]["text"]
     return [
@@ -81,10 +84,18 @@ def read_drop(command: Tree, relation: Relation, context: Context) -> Sequence[O
             locks.ACCESS_EXCLUSIVE,
             others,
             undo="rebuild" if found["index_oid"] and found["type"] != "f" else "exact",
-            revert=(f"alter table {relation.display} add constraint {name} {definition}",),
+            revert=_added_again(relation, name, definition, found),
             facts={"constraint": command.name, "type": found["type"]},
         )
     ]
+
+
+def _added_again(relation: Relation, name: str, definition: str, found: Row) -> tuple[str, ...]:
+    """ADD CONSTRAINT as it was; what can be is validated by itself, so that nobody waits for it."""
+    head = f"alter table {relation.display}"
+    if found["type"] not in ("c", "f") or not found["validated"] or relation.kind == "p":
+        return (f"{head} add constraint {name} {definition}",)
+    return (f"{head} add constraint {name} {definition} not valid", f"{head} validate constraint {name}")
 
 
 def _revert(item: Tree, suffix: str, relation: Relation, context: Context) -> tuple[str, ...]:
@@ -130,13 +141,15 @@ def _foreign_key(item: Tree, relation: Relation, context: Context) -> Operation:
     for row in (*rows, *targets):
         if row["problem"] is not None:
             raise Refused("foreign-code", row["problem"])
+    for row in context.db.query(create_queries.USER_MADE_KEY, referenced.oid):
+        raise Refused("foreign-code", row["problem"])
     revert = _revert(item, "_".join([*names, "fkey"]), relation, context)
     numbers = [row["number"] for row in rows]
     indexed = any(
         one["columns"][: len(numbers)] and set(one["columns"][: len(numbers)]) == set(numbers) and not one["is_partial"]
         for one in relation.indexes(context.db)
     )
-    others = {} if referenced.oid == relation.oid else {referenced.display: locks.SHARE_ROW_EXCLUSIVE}
+    others = {} if referenced.oid == relation.oid else context.with_parts(referenced, locks.SHARE_ROW_EXCLUSIVE)
     facts: dict[str, Any] = {
         "not_valid": bool(item.skip_validation),
         "constraint": item.conname,
@@ -248,6 +261,8 @@ def _exclusion(item: Tree, relation: Relation, context: Context) -> Operation:
     columns = context.columns(relation)
     problems = {name: row["problem"] for name, row in columns.items()}
     context.expressions.prove(item.where_clause, problems, "the predicate")
+    if added := context.db.query(create_queries.ADDED_OPCLASS, item.access_method):
+        raise Refused("foreign-code", f"the constraint may get the operator class {added[0]['name']}")
     for element, operator in item.exclusions:
         only(element, "name", "expr", "ordering", "nulls_ordering")
         names = parse.strings(operator) if isinstance(operator, tuple) else None

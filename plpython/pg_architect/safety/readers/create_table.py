@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from pg_architect.safety import index_queries, locks, parse, relation_queries, user_code
+from pg_architect.safety import index_queries, locks, parse, relation_queries, user_code, volatility
 from pg_architect.safety.catalogue import SYSTEM_COLUMNS
 from pg_architect.safety.context import Context
 from pg_architect.safety.judgement import Refused
 from pg_architect.safety.operation import BRIEF, SCAN, Operation
 from pg_architect.safety.parse import Tree, kind_of
+from pg_architect.safety.readers import certain, certain_constraints, if_not_exists
 from pg_architect.safety.readers import create_queries as sql
 from pg_architect.safety.readers.column import existing
 from pg_architect.safety.readers.fields import enum, only, options, value_text
@@ -37,11 +39,12 @@ class _New:
     others: dict[str, str] = field(default_factory=dict)
     referenced: set[int] = field(default_factory=set)
     made: list[Made] = field(default_factory=list)
+    inherited: dict[str, str | None] = field(default_factory=dict)
 
     @property
     def problems(self) -> dict[str, str | None]:
-        """The columns as the proof of an expression wants them: all types are proved where they are named."""
-        return dict.fromkeys(self.types)
+        """The columns as the proof of an expression wants them: types are proved where they are named."""
+        return {**dict.fromkeys(self.types), **self.inherited}
 
     def is_meant_by(self, node: Tree) -> bool:
         """Whether a RangeVar means the new table itself."""
@@ -69,8 +72,12 @@ def read(tree: Tree, context: Context) -> Sequence[Operation]:
     new = _New(tree.relation.schemaname, tree.relation.relname, context)
     parent = _read_parent(tree, new) if tree.inhRelations or tree.partbound is not None else None
     _read_elements(tree.tableElts or (), new, parent)
+    _check_names(tree)
     if tree.partspec is not None:
         _read_partition_key(tree.partspec, new)
+        _check_unique_keys(tree, display)
+    if there is not None:
+        if_not_exists.check_columns(_definitions(tree), new.types, there, context)
     facts: dict[str, Any] = {"unlogged": tree.relation.relpersistence == "u", **_advised(tree, new)}
     if new.referenced:
         facts["objects"] = {"referenced_oids": sorted(new.referenced)}
@@ -79,6 +86,8 @@ def read(tree: Tree, context: Context) -> Sequence[Operation]:
     if parent is None:
         return [Operation("create_table", others=new.others, undo=undo, revert=revert, facts=facts)]
     default = default_partition(parent, context)
+    certain_constraints.check_bound(tree.partbound, parent, default if there is None else None, context)
+    new.others |= context.partners(parent, locks.SHARE_ROW_EXCLUSIVE)
     if default is not None:
         new.others[default.display] = locks.ACCESS_EXCLUSIVE
     # A partitioned table has no file of its own, however full it is.
@@ -94,7 +103,7 @@ def read(tree: Tree, context: Context) -> Sequence[Operation]:
             undo=undo,
             revert=revert,
             safer=_attach_later(tree, parent, display) if default is None and there is None else (),
-            facts={**facts, "partition": display, "default": default.display if default else None},
+            facts={**facts, "partition": display, "default": default.display if default else None, "may_fail": scans},
         )
     ]
 
@@ -121,6 +130,7 @@ def check_parameters(items: tuple[Tree, ...] | None) -> None:
         if name.removeprefix("toast.") not in PARAMETERS:
             raise Refused("not-understood", f"storage parameter {name} is not understood")
         value_text(value)
+    certain.check_fillfactor(items)
 
 
 def _read_parent(tree: Tree, new: _New) -> Relation:
@@ -132,6 +142,7 @@ def _read_parent(tree: Tree, new: _New) -> Relation:
     check_bound(tree.partbound, new.context)
     for row in parent.columns(new.context.db).values():
         new.types[row["name"]] = row["type_oid"]
+        new.inherited[row["name"]] = row["problem"]
     for one in parent.constraints(new.context.db).values():
         if one["type"] == "f" and one["referenced_oid"] != parent.oid:
             new.others[new.context.names.of(one["referenced_oid"]).display] = locks.SHARE_ROW_EXCLUSIVE
@@ -150,9 +161,18 @@ def _read_elements(elements: Sequence[Tree], new: _New, parent: Relation | None)
         _check_column(item, new, parent)
         new.types.setdefault(item.colname, None)
     for item in definitions:
-        facts = read_definition(item, new.problems, new.others, new.context, lambda one: _refer(one, new))
-        new.types[item.colname] = facts.get("type_oid", new.types[item.colname])
+        if item.typeName is not None:
+            new.types[item.colname] = volatility.named_type(new.context.db, item.typeName)
+        facts = read_definition(
+            item, new.problems, new.others, new.context, partial(_refer, new=new, column=item.colname)
+        )
+        array = item.typeName is not None and item.typeName.arrayBounds
+        own = volatility.named_type(new.context.db, item.typeName) if array else facts.get("type_oid")
+        new.types[item.colname] = own or new.types[item.colname]
         new.made += facts["made"]
+    generated = [item.colname for item in definitions if _kinds(item) & {"CONSTR_GENERATED"}]
+    for item in definitions:
+        certain.check_definition(item, new.types[item.colname], new.types, generated, new.context)
     for item in elements:
         if kind_of(item) == "Constraint":
             _read_constraint(item, new)
@@ -168,6 +188,38 @@ def _advised(tree: Tree, new: _New) -> dict[str, Any]:
             keys.update(parse.strings(item.keys) or ())
     made = [one._replace(primary=one.name in keys) for one in new.made]
     return {"made": made, "lacks_key": not keys and not copies and tree.inhRelations is None}
+
+
+def _definitions(tree: Tree) -> list[Tree]:
+    return [item for item in tree.tableElts or () if kind_of(item) == "ColumnDef"]
+
+
+def _kinds(definition: Tree) -> set[str]:
+    return {enum(item.contype) for item in definition.constraints or ()}
+
+
+def _check_names(tree: Tree) -> None:
+    """Refused where a column or a constraint is there twice, and for two primary keys."""
+    definitions = _definitions(tree)
+    certain_constraints.check_once([item.colname for item in definitions], "the table")
+    own = [item for item in tree.tableElts or () if kind_of(item) == "Constraint"]
+    inner = [one for item in definitions for one in item.constraints or ()]
+    certain_constraints.check_once([one.conname for one in (*own, *inner) if one.conname], "the constraints")
+    if sum(enum(one.contype) == "CONSTR_PRIMARY" for one in (*own, *inner)) > 1:
+        raise certain.fails("the table has two primary keys")
+
+
+def _check_unique_keys(tree: Tree, display: str) -> None:
+    """Refused where a partitioned table has a unique key without its partition key."""
+    unique = ("CONSTR_PRIMARY", "CONSTR_UNIQUE")
+    keys = [[item.colname] for item in _definitions(tree) if _kinds(item) & set(unique)]
+    own = [item for item in tree.tableElts or () if kind_of(item) == "Constraint" and enum(item.contype) in unique]
+    keys += [list(parse.strings(item.keys) or []) for item in own]
+    parts = [part.name for part in tree.partspec.partParams]
+    for key in keys:
+        if None in parts:
+            raise certain.fails(f"{display} is partitioned by an expression: it can have no unique key")
+        certain_constraints.check_has_partition_key(key, parts, display)
 
 
 def _check_column(item: Tree, new: _New, parent: Relation | None) -> None:
@@ -188,8 +240,10 @@ def _read_constraint(item: Tree, new: _New) -> None:
     elif kind in ("CONSTR_UNIQUE", "CONSTR_PRIMARY"):
         only(item, *_COMMON, "keys", "including", "options", "nulls_not_distinct")
         _check_columns([*(parse.strings(item.keys) or []), *(parse.strings(item.including) or [])], new)
+        certain_constraints.check_once(parse.strings(item.keys) or [], "the key")
         if options(item.options).keys() - {"fillfactor"}:
             raise Refused("not-understood", "options of the constraint's index are not understood")
+        certain.check_fillfactor(item.options, "btree")
     elif kind == "CONSTR_EXCLUSION":
         _read_exclusion(item, new)
     elif kind == "CONSTR_FOREIGN":
@@ -209,7 +263,7 @@ def _check_columns(names: Sequence[str], new: _New) -> None:
             raise Refused("exists", f"there is no column {name}")
 
 
-def _refer(item: Tree, new: _New) -> None:
+def _refer(item: Tree, new: _New, column: str | None = None) -> None:
     """A foreign key: rows are compared by the operators of the referenced key, in both directions."""
     only(item.pktable, "schemaname", "relname", "inh", "relpersistence")
     if new.is_meant_by(item.pktable):
@@ -228,7 +282,13 @@ def _refer(item: Tree, new: _New) -> None:
             raise Refused("foreign-code", problem)
     for row in new.context.db.query(sql.USER_MADE_KEY, referenced.oid):
         raise Refused("foreign-code", row["problem"])
-    new.others[referenced.display] = locks.SHARE_ROW_EXCLUSIVE
+    own = parse.strings(item.fk_attrs) or ([column] if column is not None else [])
+    types = [new.types.get(name) for name in own]
+    certain_constraints.check_reference(parse.strings(item.pk_attrs) or [], types, referenced, new.context)
+    for name in parse.strings(item.fk_attrs) or ():
+        if (problem := new.problems.get(name)) is not None:
+            raise Refused("foreign-code", problem)
+    new.others |= new.context.with_parts(referenced, locks.SHARE_ROW_EXCLUSIVE)
     new.referenced.add(referenced.oid)
 
 
@@ -273,8 +333,11 @@ def _read_partition_key(node: Tree, new: _New) -> None:
             raise Refused("foreign-code", f"operator class {opclass[-1]} of {method} is not built in")
         if item.expr is None:
             _check_columns([item.name], new)
-        elif expressions.prove(item.expr, new.problems, "the partition key").volatile:
-            raise Refused("certain-to-fail", "a partition key must be immutable")
+        else:
+            proved = expressions.prove(item.expr, new.problems, "the partition key")
+            if proved.volatile or not proved.immutable:
+                raise Refused("certain-to-fail", "a partition key must be immutable")
+            volatility.check_immutable(new.context.db, item.expr, new.types, "a partition key")
 
 
 def _read_like(item: Tree, new: _New) -> None:

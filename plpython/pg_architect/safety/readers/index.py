@@ -7,9 +7,8 @@ from typing import Any
 
 from pg_architect.core.db import Row
 from pg_architect.core.errors import ArchitectError
-from pg_architect.core.identifier import shortened
 from pg_architect.safety import executable_queries as identity_sql
-from pg_architect.safety import index_identity, locks, parse
+from pg_architect.safety import index_identity, locks, parse, volatility
 from pg_architect.safety import index_queries as sql
 from pg_architect.safety import relation_queries as relation_sql
 from pg_architect.safety.context import Context
@@ -17,6 +16,8 @@ from pg_architect.safety.index_statement import CreateIndex, read_statement
 from pg_architect.safety.judgement import Refused
 from pg_architect.safety.operation import BRIEF, BUILD, Operation
 from pg_architect.safety.parse import Tree
+from pg_architect.safety.readers import certain_constraints, create_queries, if_not_exists, index_names
+from pg_architect.safety.readers.certain import check_fillfactor
 from pg_architect.safety.readers.fields import only, options, value_text
 from pg_architect.safety.relation import Relation
 
@@ -66,15 +67,21 @@ def read_create(tree: Tree, context: Context) -> Sequence[Operation]:
     problems = {name: row["problem"] for name, row in columns.items()}
     if not context.expressions.prove(tree.whereClause, problems, "the predicate").immutable:
         raise Refused("certain-to-fail", "an index predicate must be immutable")
+    types = {name: row["type_oid"] for name, row in columns.items()}
+    volatility.check_immutable(context.db, tree.whereClause, types, "an index predicate")
+    check_fillfactor(tree.options, tree.accessMethod)
     for name, value in options(tree.options).items():
         if name not in _OPTIONS:
             raise Refused("not-understood", f"storage parameter {name} is not understood")
         value_text(value)
     kind = "create_index_concurrently" if tree.concurrent else "create_index"
     if tree.if_not_exists and (taken := context.db.query(sql.RELATION_NAMED, relation.schema, tree.idxname)):
-        return [_existing(kind, taken[0], relation)]
+        return [_existing(kind, taken[0], tree, relation, context)]
     name = _name(tree, relation, context)
     named = _check_not_there(tree, relation, context)
+    if tree.unique:
+        names = [item.name for item in tree.indexParams if item.name]
+        certain_constraints.check_partition_key(names, relation, context)
     partitioned = relation.kind == "p"
     facts: dict[str, Any] = {
         "unique": bool(tree.unique),
@@ -102,12 +109,22 @@ def read_create(tree: Tree, context: Context) -> Sequence[Operation]:
     return [operation if is_only else context.with_partitions(operation)]
 
 
-def _existing(kind: str, taken: Row, relation: Relation) -> Operation:
+def _existing(kind: str, taken: Row, tree: Tree, relation: Relation, context: Context) -> Operation:
     """IF NOT EXISTS where the name is taken: nothing is done, not even for an invalid index or another table's."""
     if taken["table_oid"] != relation.oid or not taken["valid"]:
         raise Refused(
             "if-not-exists-hides", f"if not exists would report success, but {taken['display']} is another or invalid"
         )
+
+    def is_same(oid: int) -> bool | None:
+        try:
+            wanted = _plain(tree, relation, context, {})
+            indexes = context.db.query(identity_sql.INDEXES, relation.oid)
+        except Refused:
+            return None
+        return any(index["oid"] == oid and index_identity.is_same(index, wanted) for index in indexes)
+
+    if_not_exists.check_index(tree, relation, context, is_same)
     lock = locks.SHARE_UPDATE_EXCLUSIVE if kind == "create_index_concurrently" else locks.SHARE
     return Operation(kind, relation, lock, own_transaction=lock != locks.SHARE, undo="not_needed")
 
@@ -124,6 +141,12 @@ def _read_key(
         proved = context.expressions.prove(item.expr, problems, "the index expression")
         if proved.volatile or not proved.immutable:
             raise Refused("certain-to-fail", "an index expression must be immutable")
+        types = {name: row["type_oid"] for name, row in columns.items()}
+        volatility.check_immutable(context.db, item.expr, types, "an index expression")
+        if opclass is None and (added := context.db.query(create_queries.ADDED_OPCLASS, method)):
+            raise Refused(
+                "foreign-code", f"the expression may get the operator class {added[0]['name']}: name a built-in one"
+            )
         return None
     row = _column(item.name, columns, relation)
     if opclass is None:
@@ -159,13 +182,8 @@ def _operator_class(names: tuple[Tree, ...] | None, method: str, context: Contex
 def _name(tree: Tree, relation: Relation, context: Context) -> str:
     """The displayed name of the new index, which the tree gets if the statement leaves it to the server."""
     if not tree.idxname:
-        parts = [item.name or "expr" for item in tree.indexParams]
-        base = shortened("_".join([relation.name, *parts]), 59) + "_idx"
-        tree.idxname = base
-        for number in range(1, 100):
-            if not context.db.query(sql.RELATION_NAMED, relation.schema, tree.idxname):
-                break
-            tree.idxname = shortened(base, 61) + str(number)
+        items = (*tree.indexParams, *(tree.indexIncludingParams or ()))
+        tree.idxname = index_names.choose(relation.name, relation.schema, items, context)
     elif context.db.query(sql.RELATION_NAMED, relation.schema, tree.idxname):
         raise Refused("name-taken", f"{relation.schema} already has a relation named {tree.idxname}")
     return context.names.display(relation.schema, tree.idxname)

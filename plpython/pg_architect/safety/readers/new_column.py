@@ -14,6 +14,7 @@ from pg_architect.safety.context import Context
 from pg_architect.safety.judgement import Refused
 from pg_architect.safety.operation import BRIEF, BUILD, REWRITE, SCAN, Operation
 from pg_architect.safety.parse import Tree
+from pg_architect.safety.readers import certain, create_queries, if_not_exists
 from pg_architect.safety.readers.column import identity_options
 from pg_architect.safety.readers.fields import enum, expression_text, only, options, type_text
 from pg_architect.safety.relation import Relation
@@ -63,6 +64,10 @@ def read(command: Tree, relation: Relation, context: Context) -> Sequence[Operat
     problems: dict[str, str | None] = {name: row["problem"] for name, row in columns.items()}
     facts = read_definition(definition, problems, others, context)
     facts["column"] = definition.colname
+    if definition.colname in columns:
+        if_not_exists.check_column(definition, facts.get("type_oid"), columns[definition.colname], relation)
+    else:
+        certain.check_add_column(definition, relation, columns, context)
     if facts["not_null"] and not facts["has_value"] and not relation.is_empty:
         raise Refused(
             "certain-to-fail",
@@ -122,7 +127,14 @@ def read_definition(
     """
     only(definition, "colname", "typeName", "compression", "storage_name", "is_local", "collClause", "constraints")
     context.expressions.prove_collation(definition.collClause, f"column {definition.colname}")
-    facts: dict[str, Any] = {"not_null": False, "has_value": False, "work": BRIEF, "because": None, "builds": 0}
+    facts: dict[str, Any] = {
+        "not_null": False,
+        "has_value": False,
+        "work": BRIEF,
+        "because": None,
+        "builds": 0,
+        "plain_type": False,
+    }
     type_names = parse.strings(definition.typeName.names) or [] if definition.typeName is not None else []
     if definition.typeName is None:
         pass
@@ -133,7 +145,7 @@ def read_definition(
         oid = context.expressions.prove_type(definition.typeName, f"column {definition.colname}")
         if context.db.query(sql.IS_CHECKED_DOMAIN, oid):
             _raise(facts, REWRITE, "the type is a domain with a constraint")
-        facts["type_oid"] = oid
+        facts["type_oid"], facts["plain_type"] = oid, facts["work"] == BRIEF
     column = _Column(definition.colname, columns, others, facts, context, refer)
     for item in definition.constraints or ():
         kind = enum(item.contype)
@@ -165,7 +177,8 @@ class _Column:
     def default(self, item: Tree) -> None:
         proved = self.context.expressions.prove(item.raw_expr, {}, "the default")
         self.facts["has_value"] = True
-        if proved.volatile:
+        if proved.volatile or proved.functions:
+            # A user's function that the server does not inline is called for each row, whatever its label says.
             _raise(self.facts, REWRITE, "the default has another value for each row")
 
     def identity(self, item: Tree) -> None:
@@ -194,7 +207,9 @@ class _Column:
             self.refer(item)
         else:
             referenced = self.context.names.resolve(item.pktable, ("r", "p"))
-            self.others[referenced.display] = locks.SHARE_ROW_EXCLUSIVE
+            for row in self.context.db.query(create_queries.USER_MADE_KEY, referenced.oid):
+                raise Refused("foreign-code", row["problem"])
+            self.others.update(self.context.with_parts(referenced, locks.SHARE_ROW_EXCLUSIVE))
         self.facts["references_scan"] = True
 
     def not_null(self, _item: Tree) -> None:
@@ -233,13 +248,24 @@ def _raise(facts: dict[str, Any], work: str, because: str) -> None:
 
 def _safer(definition: Tree, facts: dict[str, Any], relation: Relation, display: str) -> tuple[str, ...]:
     """The steps that add the column without work under the lock, where they can be written down."""
-    kinds = {enum(item.contype) for item in definition.constraints or ()}
-    if facts["work"] == REWRITE and kinds <= {"CONSTR_DEFAULT", "CONSTR_NULL"} and "CONSTR_DEFAULT" in kinds:
-        default = next(item.raw_expr for item in definition.constraints if enum(item.contype) == "CONSTR_DEFAULT")
-        expression, type_name = expression_text(default), type_text(definition.typeName)
-        return (
-            f"alter table {relation.display} add column {display} {type_name}",
-            f"alter table {relation.display} alter column {display} set default {expression}",
-            f"-- in batches: update {relation.display} set {display} = {expression} where {display} is null",
-        )
-    return ()
+    constraints = {enum(item.contype): item for item in definition.constraints or ()}
+    known = {"CONSTR_DEFAULT", "CONSTR_NULL", "CONSTR_NOTNULL", "CONSTR_UNIQUE"}
+    if facts["work"] == BRIEF or not constraints.keys() <= known or not facts["plain_type"]:
+        return ()
+    head, table = f"alter table {relation.display}", relation.display
+    steps = [f"{head} add column {display} {type_text(definition.typeName)}"]
+    if "CONSTR_DEFAULT" in constraints:
+        value = expression_text(constraints["CONSTR_DEFAULT"].raw_expr)
+        steps.append(f"{head} alter column {display} set default {value}")
+        steps.append(f"-- in batches: update {table} set {display} = {value} where {display} is null")
+    if "CONSTR_NOTNULL" in constraints:
+        check = '"' + f"{relation.name}_{definition.colname}_not_null"[:63].replace('"', '""') + '"'
+        steps.append(f"{head} add constraint {check} check ({display} is not null) not valid")
+        steps.append(f"{head} validate constraint {check}")
+        steps.append(f"{head} alter column {display} set not null")
+        steps.append(f"{head} drop constraint {check}")
+    if "CONSTR_UNIQUE" in constraints:
+        key = '"' + f"{relation.name}_{definition.colname}_key"[:63].replace('"', '""') + '"'
+        steps.append(f"create unique index concurrently {key} on {table} ({display})")
+        steps.append(f"{head} add constraint {key} unique using index {key}")
+    return tuple(steps)

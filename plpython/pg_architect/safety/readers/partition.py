@@ -10,6 +10,7 @@ from pg_architect.safety.context import Context
 from pg_architect.safety.judgement import Refused
 from pg_architect.safety.operation import BRIEF, SCAN, Operation
 from pg_architect.safety.parse import Tree, kind_of
+from pg_architect.safety.readers import certain_constraints
 from pg_architect.safety.readers.fields import only
 from pg_architect.safety.relation import INDEXES, Relation
 
@@ -26,8 +27,12 @@ def read_attach(command: Tree, relation: Relation, context: Context) -> Sequence
         raise Refused("object-kind", f"{relation.display} is not partitioned")
     child = context.names.resolve(command.def_.name, ("r", "p"))
     check_bound(command.def_.bound, context)
+    for row in context.db.query(sql.HAS_TRIGGER, child.oid):
+        raise Refused("foreign-code", f"trigger {row['name']} of {child.display} would run for inserts into the parent")
     default = default_partition(relation, context)
-    others = {child.display: locks.ACCESS_EXCLUSIVE}
+    certain_constraints.check_bound(command.def_.bound, relation, default, context)
+    certain_constraints.check_attached(child, relation, context)
+    others = {**context.partners(relation, locks.SHARE_ROW_EXCLUSIVE), child.display: locks.ACCESS_EXCLUSIVE}
     if default is not None:
         others[default.display] = locks.ACCESS_EXCLUSIVE
     larger = max((one for one in (child, default) if one is not None), key=lambda one: one.bytes)
@@ -40,7 +45,11 @@ def read_attach(command: Tree, relation: Relation, context: Context) -> Sequence
             work=BRIEF if larger.is_empty else SCAN,
             worked=larger,
             revert=(f"alter table {relation.display} detach partition {child.display}",),
-            facts={"partition": child.display, "default": default.display if default else None},
+            facts={
+                "partition": child.display,
+                "default": default.display if default else None,
+                "may_fail": default is not None and not default.is_empty,
+            },
         )
     ]
 
@@ -57,7 +66,7 @@ def read_detach(command: Tree, relation: Relation, context: Context) -> Sequence
     if concurrent and default_partition(relation, context) is not None:
         raise Refused("certain-to-fail", f"{relation.display} has a default partition: the server refuses concurrently")
     lock = locks.SHARE_UPDATE_EXCLUSIVE if concurrent else locks.ACCESS_EXCLUSIVE
-    others = {child.display: locks.ACCESS_EXCLUSIVE}
+    others = {**context.partners(relation, locks.ACCESS_EXCLUSIVE), child.display: locks.ACCESS_EXCLUSIVE}
     if (default := default_partition(relation, context)) is not None:
         others[default.display] = locks.ACCESS_EXCLUSIVE  # its constraint changes with the siblings
     return [
@@ -68,7 +77,7 @@ def read_detach(command: Tree, relation: Relation, context: Context) -> Sequence
             others,
             own_transaction=concurrent,
             revert=(f"alter table {relation.display} attach partition {child.display} {rows[0]['bound']}",),
-            facts={"partition": child.display, "concurrent": concurrent},
+            facts={"partition": child.display, "could_be_concurrent": not concurrent and default is None},
         )
     ]
 

@@ -53,7 +53,7 @@ def prove(tree: Tree, what: str, context: Context) -> Query:
     except ArchitectError as exc:
         raise Refused("written-back", exc.message) from exc
     role = context.expressions.role
-    proof = prove_harmless(context.db, text, role.name, context.expressions.catalogue.deeper())
+    proof = prove_harmless(context.db, text, role.name, context.expressions.catalogue.deeper(), may_read=True)
     qualified = check_proof(proof, what)
     _check_shadowed(qualified, what, context)
     _note_names(tree, qualified, proof, context)

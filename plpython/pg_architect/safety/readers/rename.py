@@ -94,7 +94,8 @@ def _read_column(tree: Tree, context: Context) -> Sequence[Operation]:
     part = "attribute" if is_attribute else "column"
     revert = f"alter {word} {relation.display} rename {part} {new} to {old}"
     facts = {"column": tree.subname, "new": tree.newname}
-    return [Operation(kind, relation, locks.ACCESS_EXCLUSIVE, revert=(revert,), facts=facts)]
+    operation = Operation(kind, relation, locks.ACCESS_EXCLUSIVE, revert=(revert,), facts=facts)
+    return [context.with_partitions(operation)]
 
 
 def _check_family(tree: Tree, relation: Relation, context: Context) -> None:

@@ -12,6 +12,7 @@ from pg_architect.safety.context import Context
 from pg_architect.safety.judgement import Refused
 from pg_architect.safety.operation import Operation
 from pg_architect.safety.parse import Tree
+from pg_architect.safety.readers import certain
 from pg_architect.safety.readers import object_queries as sql
 from pg_architect.safety.readers.fields import only, options, value_text
 from pg_architect.safety.readers.types import check_bare, relation_missing, strings
@@ -101,6 +102,7 @@ def read_alter(tree: Tree, context: Context) -> Sequence[Operation]:
     relation = context.names.resolve(tree.sequence, ("S",))
     wanted = _read_options(tree.options, alters=True)
     old = context.db.query(sql.SEQUENCE, relation.oid)[0]
+    certain.check_numbers(wanted, old)
     others: dict[str, str] = {}
     owner = _owner(tree.options, relation.schema, context, others, relation.row["owner"])
     changes_owner = "owned_by" in options(tree.options)
@@ -163,6 +165,8 @@ def _read_options(items: tuple[Tree, ...] | None, *, alters: bool = False) -> di
             found[name] = value_text(value)
         else:
             raise Refused("not-understood", f"option {name} of a sequence is not understood here")
+    if not alters:
+        certain.check_numbers(found)
     return found
 
 

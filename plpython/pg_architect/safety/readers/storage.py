@@ -9,6 +9,7 @@ from pg_architect.safety.context import Context
 from pg_architect.safety.judgement import Refused
 from pg_architect.safety.operation import REWRITE, Operation
 from pg_architect.safety.parse import Tree
+from pg_architect.safety.readers.certain import check_fillfactor
 from pg_architect.safety.readers.fields import enum, only, options, value_text
 from pg_architect.safety.relation import INDEXES, Relation
 
@@ -64,10 +65,15 @@ def read_options(command: Tree, relation: Relation, _context: Context) -> Sequen
     for name in wanted:
         if name.removeprefix("toast.") not in known or (name.startswith("toast.") and relation.kind not in ("r", "m")):
             raise Refused("not-understood", f"storage parameter {name} is not understood")
+    check_fillfactor(command.def_, "btree" if relation.kind in INDEXES else "heap")
     old = dict(item.split("=", 1) for item in relation.row["options"] or ())
     old |= {
         f"toast.{name}": value for name, value in (item.split("=", 1) for item in relation.row["toast_options"] or ())
     }
+    is_reset = enum(command.subtype) == "AT_ResetRelOptions"
+    for name in wanted.keys() & {"security_invoker", "security_barrier"}:
+        if is_on(old.get(name)) and (is_reset or not is_on(wanted[name] or "true")):
+            raise Refused("row-security-changed", f"{name} guards what the view shows to whom")
     what = {"i": "index", "I": "index", "m": "materialized view", "v": "view"}.get(relation.kind, "table")
     head = f"alter {what} {relation.display}"
     revert = [
@@ -75,7 +81,6 @@ def read_options(command: Tree, relation: Relation, _context: Context) -> Sequen
     ]
     light = relation.kind != "v" and (relation.kind not in INDEXES or wanted.keys() <= _LIGHT_OF_INDEXES)
     lock = locks.SHARE_UPDATE_EXCLUSIVE if light else locks.ACCESS_EXCLUSIVE
-    is_reset = enum(command.subtype) == "AT_ResetRelOptions"
     facts = {"options": {} if is_reset else wanted, "reset": list(wanted) if is_reset else []}
     return [
         Operation(
@@ -86,6 +91,11 @@ def read_options(command: Tree, relation: Relation, _context: Context) -> Sequen
             facts=facts,
         )
     ]
+
+
+def is_on(value: str | None) -> bool:
+    """Whether a stored boolean option is on; one without a value is."""
+    return value is not None and value.lower() in ("true", "on", "yes", "1", "")
 
 
 def _literal(value: str) -> str:

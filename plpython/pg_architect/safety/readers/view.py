@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pg_architect.core.db import Row
-from pg_architect.safety import catalogue_queries, locks, user_code
+from pg_architect.safety import catalogue_queries, locks, parse, user_code
 from pg_architect.safety.context import Context
 from pg_architect.safety.harmless import prove_harmless
 from pg_architect.safety.judgement import Refused
 from pg_architect.safety.operation import BRIEF, REWRITE, SCAN, Operation
 from pg_architect.safety.parse import Tree, kind_of
+from pg_architect.safety.readers import certain_views
 from pg_architect.safety.readers import create_queries as sql
 from pg_architect.safety.readers.create_table import check_parameters, new_relation
 from pg_architect.safety.readers.fields import enum, only, options, value_text
 from pg_architect.safety.readers.query import Query, check_proof, prove
-from pg_architect.safety.readers.storage import OF_VIEWS
+from pg_architect.safety.readers.storage import OF_VIEWS, is_on
 from pg_architect.safety.relation import Relation
 
 
@@ -30,8 +31,13 @@ def read_view(tree: Tree, context: Context) -> Sequence[Operation]:
     display, existing = new_relation(tree.view, ("v",) if tree.replace else (), context)
     query = prove(tree.query, "the view's query", context)
     tree.query = query.tree
+    aliases = parse.strings(tree.aliases)
+    certain_views.check_names(query.tree, aliases, "the view")
+    if existing is not None:
+        certain_views.check_replaced(query.tree, aliases, existing, context)
     if existing is None:
         return [Operation("create_view", others=query.others, revert=(f"drop view {display}",))]
+    _check_security(tree, existing)
     same_columns = _width(query) == len(existing.columns(context.db))
     return [
         Operation(
@@ -44,6 +50,16 @@ def read_view(tree: Tree, context: Context) -> Sequence[Operation]:
             facts={"adds_columns": not same_columns},
         )
     ]
+
+
+def _check_security(tree: Tree, existing: Relation) -> None:
+    """OR REPLACE takes away the options that it does not name again."""
+    guarding = {"security_invoker", "security_barrier"}
+    before = {item.split("=", 1)[0]: item.split("=", 1)[1] for item in existing.row["options"] or ()}
+    after = {name: value_text(value) for name, value in options(tree.options).items()}
+    for name in guarding:
+        if is_on(before.get(name)) != is_on(after.get(name, "true" if name in after else None)):
+            raise Refused("row-security-changed", f"{name} of {existing.display} would change: name it as it is")
 
 
 def read_create_as(tree: Tree, context: Context) -> Sequence[Operation]:
@@ -63,6 +79,7 @@ def read_create_as(tree: Tree, context: Context) -> Sequence[Operation]:
     display, existing = new_relation(tree.into.rel, kinds if tree.if_not_exists else (), context)
     query = prove(tree.query, "the query", context)
     tree.query = query.tree
+    certain_views.check_names(query.tree, parse.strings(tree.into.colNames), "the table")
     reads = not tree.into.skipData and query.largest is not None and existing is None
     return [
         Operation(
@@ -98,7 +115,11 @@ def read_refresh(tree: Tree, context: Context) -> Sequence[Operation]:
             work=BRIEF if tree.skipData else REWRITE,
             undo="rebuild" if empties else "not_needed",
             revert=(f"refresh materialized view {relation.display}",) if empties else (),
-            facts={"concurrent": bool(tree.concurrent), "with_data": not tree.skipData},
+            facts={
+                "concurrent": bool(tree.concurrent),
+                "with_data": not tree.skipData,
+                "runs_query": not tree.skipData,
+            },
         )
     ]
 

@@ -20,7 +20,9 @@ def check(operation: Operation, _context: Context) -> Iterable[Reason]:
     elif operation.kind == "drop_table":
         yield Reason(RULE.id, "the table is empty; its definition is lost", {}, NEEDS_APPROVAL)
     elif operation.kind == "drop_column" and operation.facts.get("column"):
-        yield Reason(RULE.id, f"the values of column {operation.facts['column']} are lost", {}, NEEDS_APPROVAL)
+        too = operation.facts.get("goes_too", ())
+        more = f", and with it {', '.join(too)}" if too else ""
+        yield Reason(RULE.id, f"the values of column {operation.facts['column']} are lost{more}", {}, NEEDS_APPROVAL)
     elif operation.kind == "set_unlogged":
         yield Reason(RULE.id, "a crash empties the table, and replicas do not have it", {}, NEEDS_APPROVAL)
 

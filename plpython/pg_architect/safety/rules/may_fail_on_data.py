@@ -24,6 +24,8 @@ def _may_fail(operation: Operation) -> bool:
         return not facts["proved"]
     if operation.kind == "alter_column_type":
         return not facts["fits"] or facts["narrower"]
+    if operation.kind == "create_partition":
+        return bool(facts.get("may_fail"))
     return operation.kind in ("add_exclusion", "attach_partition", "domain_set_not_null")
 
 

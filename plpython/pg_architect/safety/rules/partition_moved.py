@@ -17,7 +17,7 @@ def check(operation: Operation, _context: Context) -> Iterable[Reason]:
     if operation.kind in KINDS:
         detail = f"queries see other rows: {operation.facts['partition']}"
         yield Reason(RULE.id, detail, {"partition": operation.facts["partition"]}, NEEDS_APPROVAL)
-        if operation.kind == "detach_partition" and not operation.facts["concurrent"]:
+        if operation.kind == "detach_partition" and operation.facts["could_be_concurrent"]:
             yield Reason(RULE.id, "detach partition concurrently would not lock the whole table", {})
 
 

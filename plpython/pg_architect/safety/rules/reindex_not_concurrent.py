@@ -16,7 +16,8 @@ def check(operation: Operation, context: Context) -> Iterable[Reason]:
     """Refused where it takes longer than the limit, else a person decides."""
     if operation.kind == "reindex":
         yield from too_long(RULE.id, operation, context, "the index is built while reads and writes wait")
-        yield Reason(RULE.id, "the concurrent form blocks nobody", {}, NEEDS_APPROVAL)
+        if (context.blocked_seconds(operation) or 0) <= context.limit_seconds:
+            yield Reason(RULE.id, "the concurrent form blocks nobody", {}, NEEDS_APPROVAL)
 
 
 RULE = Rule(
