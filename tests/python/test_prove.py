@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pg_architect import cli
+from pg_architect import cli_output
 from pg_architect.safety import prove
 
 
@@ -37,8 +37,8 @@ def test_how_a_proof_is_shown() -> None:
         "file": "-", "line": 1, "verdict": "allow", "kind": "add_column", "reasons": [], "safer_sql": [],
         "proof": {"locks": {"app.t": "ShareLock"}, "rewritten": [], "surprises": ["app.t is locked"], "error": None},
     }  # fmt: skip
-    assert cli.lines(shown)[1] == "    not as predicted: app.t is locked"
+    assert cli_output.lines(shown)[1] == "    not as predicted: app.t is locked"
     shown["proof"] = {"locks": {}, "rewritten": [], "surprises": [], "error": None}
-    assert cli.lines(shown)[1] == "    proved: no lock on what was there"
+    assert cli_output.lines(shown)[1] == "    proved: no lock on what was there"
     shown["proof"] = {"locks": {}, "rewritten": [], "surprises": [], "error": "no"}
-    assert cli.lines(shown)[1] == "    not proved: no"
+    assert cli_output.lines(shown)[1] == "    not proved: no"
