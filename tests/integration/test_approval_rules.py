@@ -10,6 +10,7 @@ import pytest
 from support import people
 from support.cluster import Cluster
 from support.people import ADMIN, APP, APPROVER, OPERATOR, Connection, insert_proposal, refused
+from support.shop import until
 
 INDEX = "create index concurrently thing_a on app.thing (a)"
 OTHER = "create index concurrently thing_b on app.thing (a desc)"
@@ -225,6 +226,12 @@ def test_withdrawn_rights_are_named(cluster: Cluster, database: str, superuser: 
     assert state(superuser, number) == "approved"
 
 
+def until_nobody_executes(superuser: Connection) -> None:
+    """The executor's session of a call that failed ends a moment later, and another call would meet it."""
+    sessions = "select count(*) from pg_stat_activity where usename = 'architect_executor'"
+    until(lambda: superuser.execute(sessions).fetchone() == (0,), "the executor's session is gone")
+
+
 def test_ceilings(cluster: Cluster, database: str, superuser: Connection) -> None:
     """The policy's limits hold for what is approved already."""
     people.make_table(superuser)
@@ -236,8 +243,10 @@ def test_ceilings(cluster: Cluster, database: str, superuser: Connection) -> Non
         raise_it = "select architect.set_policy('create_index', max_changes_per_day => 1);"
         words = "0 changes were begun in the last 24 hours, the policy allows 0"
         refused(operator, call, "55000", words, hint=raise_it)
+        until_nobody_executes(superuser)
         superuser.execute("select architect.set_policy('create_index', 'observe', max_changes_per_day => 5)")
         refused(operator, call, "55000", "the policy for create_index is observe: nothing is applied")
+        until_nobody_executes(superuser)
         superuser.execute("select architect.set_policy('create_index', 'supervised')")
         superuser.execute("update architect.proposal set state = 'deployed'")
         other = people.approved_change(cluster, database, OTHER)

@@ -21,7 +21,7 @@ create table public.logged (id int primary key);
 create function public.log() returns trigger language plpgsql as 'begin return new; end';
 create trigger log before insert on public.logged for each row execute function public.log();
 create table public.empty (id int);
-create role app;
+create role script_app;
 analyze public.big, public.small;
 select architect.set_setting('scan_mb_per_second', '1');
 select architect.set_setting('max_blocked_seconds', '1');
@@ -32,10 +32,10 @@ DEPENDS = "depends-on-earlier-statement"
 @pytest.fixture
 def admin(cluster: Cluster, database: str) -> Iterator[Connection]:
     with cluster.connect(database) as connection:
-        connection.execute("drop role if exists app")
+        connection.execute("drop role if exists script_app")
         connection.execute(TABLES)
         yield connection
-        connection.execute("drop owned by app; drop role app")
+        connection.execute("drop owned by script_app; drop role script_app")
 
 
 def judge(connection: Connection, script: str, single: bool = False) -> list[dict[str, Any]]:
@@ -49,10 +49,10 @@ def rules(row: dict[str, Any]) -> set[str]:
 
 # Nothing that these change is asked about LATER.
 EARLIER = """
-grant select on big to app
-revoke select on big from app
-grant usage on schema public to app
-alter default privileges in schema public grant select on tables to app
+grant select on big to script_app
+revoke select on big from script_app
+grant usage on schema public to script_app
+alter default privileges in schema public grant select on tables to script_app
 create function f(a int) returns int language sql as 'select 1'
 create or replace procedure p() language sql as 'select 1'
 create trigger log before insert on small for each row execute function log()

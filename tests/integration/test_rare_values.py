@@ -24,6 +24,9 @@ OPEN = "select id, note from app.queue where status = 'open' order by placed_at 
 def test_an_index_on_the_value_that_is_asked_for_is_predicted_and_kept(shop: Shop) -> None:
     for statement in QUEUE.strip().split(";\n"):
         shop.rows(statement)
+    # Two values only, each half of the parameter sets: the gain is far beyond the noise of a shared machine.
+    shop.rows("update app.queue set status = 'done' where status <> 'open'")
+    shop.rows("vacuum full analyze app.queue")
     shop.rows("select count(*) from public.pg_stat_statements_reset()")
     shop.work(OPEN, times=100)
     proposal = shop.propose(OPEN_INDEX)
